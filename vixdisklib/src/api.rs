@@ -1,0 +1,58 @@
+//! One library's function table, and how a call through it becomes a `Result`.
+
+use std::ffi::CStr;
+use std::ptr;
+
+use vixdisklib_sys::{FnTable, VixError};
+
+use crate::error::{Error, Operation, Result};
+use crate::log::Window;
+
+/// A library that is in the process: the embedded engine, or one that was loaded. It is never unloaded.
+#[derive(Debug)]
+pub(crate) struct Api {
+    pub(crate) table: FnTable,
+    /// The major version where it is known; some fields of structs exist only from one on.
+    pub(crate) major: Option<u32>,
+}
+
+impl Api {
+    /// Runs one call of the library and turns its code into a result, with the lines logged meanwhile.
+    ///
+    /// Call it on the thread that makes the foreign call: the lines of that thread explain the error.
+    pub(crate) fn call(
+        &self,
+        operation: Operation,
+        call: impl FnOnce(&FnTable) -> VixError,
+    ) -> Result<()> {
+        let window = Window::open();
+        let code = call(&self.table);
+        if code == VixError::OK {
+            Ok(())
+        } else {
+            Err(self.error(operation, code, window))
+        }
+    }
+
+    #[cold]
+    pub(crate) fn error(&self, operation: Operation, code: VixError, window: Window) -> Error {
+        let lines = window.collect();
+        Error::from_code(operation, code, self.text(code), lines)
+    }
+
+    /// The library's text for a code.
+    fn text(&self, code: VixError) -> String {
+        // SAFETY: the function takes any code, and a null locale is the only one it documents.
+        let text = unsafe { (self.table.get_error_text)(code, ptr::null()) };
+        if text.is_null() {
+            return "the library has no text for this code".to_owned();
+        }
+        // SAFETY: not null, so a C string that lives until it is freed below.
+        let copy = unsafe { CStr::from_ptr(text) }
+            .to_string_lossy()
+            .into_owned();
+        // SAFETY: the text came from the partner of this function and is not used again.
+        unsafe { (self.table.free_error_text)(text) };
+        copy
+    }
+}

@@ -1,0 +1,525 @@
+//! The thin call sites of an open handle.
+//!
+//! Everything takes `&self`, and relies on its owner for VDDK's rule of one call at a time per handle: `Disk` is not
+//! `Sync`, and `SharedDisk` lets calls run in parallel only where the library says that they may.
+
+mod metadata;
+
+use std::ffi::{CStr, CString, c_char};
+use std::mem;
+use std::path::PathBuf;
+use std::ptr;
+use std::sync::Arc;
+
+use disk_units::{ByteLen, Sector, SectorCount, SectorRange};
+use vixdisklib_sys::{
+    VIXDISKLIBEXT_ZERO_FAST_ONLY, VIXDISKLIBEXT_ZERO_MAY_FREE, VIXDISKLIBEXT_ZERO_MUST_ALLOCATE,
+    VixDiskLibAdapterType, VixDiskLibExtProperty, VixDiskLibGeometry, VixDiskLibHandle,
+    VixDiskLibInfo, VixError,
+};
+
+use super::ZeroMode;
+use crate::aio::{Direction, InFlight, IoFuture, Pending, Target};
+use crate::api::Api;
+use crate::buffer::AlignedBuf;
+use crate::capability::Capabilities;
+use crate::connection::{Connection, OpenFlags};
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::extents::{BlockQuery, ChunkSize, Extent, ExtentSource, query_exact};
+use crate::info::{Adapter, DiskInfo, Geometry};
+use crate::log::Window;
+
+/// What is asked for where the library does not name a size: 64 KiB, the usual grain.
+const DEFAULT_PREFERRED_IO: SectorCount = SectorCount::new(128);
+
+/// How many zeroes are written at once where the library cannot zero: 1 MiB.
+const ZEROES: SectorCount = SectorCount::new(2048);
+
+/// A library's handle of an open disk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Handle(pub(crate) VixDiskLibHandle);
+
+// SAFETY: a handle is not bound to a thread (Virtual Disk Programming Guide, multithreading); that calls do not
+// overlap is the owner's duty, see the module.
+unsafe impl Send for Handle {}
+// SAFETY: as above; `&Handle` only copies the pointer.
+unsafe impl Sync for Handle {}
+
+/// What is known of a disk from opening it; it does not change.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) name: PathBuf,
+    pub(crate) info: DiskInfo,
+    pub(crate) flags: OpenFlags,
+    pub(crate) transport_mode: String,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) preferred_io: SectorCount,
+}
+
+impl Facts {
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.flags.contains(OpenFlags::READ_ONLY)
+    }
+
+    /// `range`, if it is neither empty nor past the end.
+    fn check(&self, operation: Operation, range: Option<SectorRange>) -> Result<SectorRange> {
+        let capacity = self.info.capacity;
+        match range {
+            Some(range) if range.is_empty() => Err(Error::new(
+                ErrorKind::InvalidArgument,
+                operation,
+                "the request is empty",
+            )
+            .with_path(&self.name)),
+            Some(range) if range.end() <= SectorRange::whole(capacity).end() => Ok(range),
+            Some(range) => Err(self.outside(operation).with_range(range)),
+            None => Err(self.outside(operation)),
+        }
+    }
+
+    #[cold]
+    fn outside(&self, operation: Operation) -> Error {
+        let text = format!("the disk has {} sectors", self.info.capacity);
+        Error::new(ErrorKind::OutOfRange, operation, text).with_path(&self.name)
+    }
+
+    /// The sectors of a buffer of `length` bytes at `start`.
+    pub(crate) fn request(
+        &self,
+        operation: Operation,
+        start: Sector,
+        length: usize,
+    ) -> Result<SectorRange> {
+        let Some(count) = ByteLen::new(length as u64).whole_sectors() else {
+            let text = format!("{length} bytes are no whole number of sectors");
+            return Err(
+                Error::new(ErrorKind::InvalidArgument, operation, text).with_path(&self.name)
+            );
+        };
+        let range = self.check(operation, SectorRange::new(start, count))?;
+        if operation == Operation::Write {
+            self.check_writable(operation, range)?
+        }
+        Ok(range)
+    }
+
+    fn check_writable(&self, operation: Operation, range: SectorRange) -> Result<()> {
+        if !self.is_read_only() {
+            return Ok(());
+        }
+        let text = "the disk is open for reading only";
+        Err(Error::new(ErrorKind::ReadOnly, operation, text)
+            .with_range(range)
+            .with_path(&self.name))
+    }
+
+    /// Extents may be asked of an empty range too: there are none.
+    pub(crate) fn check_extents(&self, range: SectorRange) -> Result<()> {
+        if range.is_empty() {
+            Ok(())
+        } else {
+            self.check(Operation::Extents, Some(range)).map(drop)
+        }
+    }
+}
+
+/// An open handle; closed when dropped.
+#[derive(Debug)]
+pub(crate) struct OpenDisk {
+    api: &'static Api,
+    handle: Handle,
+    facts: Arc<Facts>,
+    pending: Arc<Pending>,
+    blocks: Arc<BlockQuery>,
+    /// Behind the handle in order of drop: the handle's close comes first, in `drop`.
+    connection: Connection,
+}
+
+impl OpenDisk {
+    pub(crate) fn open(
+        connection: Connection,
+        name: PathBuf,
+        c_name: CString,
+        flags: OpenFlags,
+    ) -> Result<Self> {
+        let api = connection.library().api();
+        let at = connection.clone();
+        let opened = connection
+            .library()
+            .control(move || open(api, &at, &c_name, flags));
+        let (handle, info, transport_mode, preferred_io, parallel_io) =
+            opened.map_err(|error| error.with_path(&name))?;
+        let capabilities = Capabilities {
+            parallel_io,
+            ..Capabilities::of(&api.table)
+        };
+        let facts = Facts {
+            name,
+            info,
+            flags,
+            transport_mode,
+            capabilities,
+            preferred_io,
+        };
+        Ok(Self {
+            api,
+            handle,
+            facts: Arc::new(facts),
+            pending: Arc::default(),
+            blocks: Arc::default(),
+            connection,
+        })
+    }
+
+    pub(crate) fn facts(&self) -> &Arc<Facts> {
+        &self.facts
+    }
+
+    /// Runs one blocking call on the handle.
+    fn call(
+        &self,
+        operation: Operation,
+        call: impl FnOnce(VixDiskLibHandle) -> VixError,
+    ) -> Result<()> {
+        // Blocking and submitted requests must not meet on one handle (VIX_E_ASYNC_MIXEDMODE_UNSUPPORTED).
+        if !self.facts.capabilities.parallel_io {
+            self.pending.wait_idle();
+        }
+        self.api
+            .call(operation, |_| call(self.handle.0))
+            .map_err(|error| error.with_path(&self.facts.name))
+    }
+
+    pub(crate) fn read_at(&self, start: Sector, buf: &mut [u8]) -> Result<()> {
+        let range = self.facts.request(Operation::Read, start, buf.len())?;
+        let (first, count) = (range.start().get(), range.count().get());
+        let read = self.api.table.read;
+        self.call(Operation::Read, |handle| {
+            // SAFETY: the handle is open until drop and no call overlaps this one that may not; the range lies inside
+            // the disk; `buf` is writable for exactly `count` sectors during the call.
+            unsafe { read(handle, first, count, buf.as_mut_ptr()) }
+        })
+        .map_err(|error| error.with_range(range))
+    }
+
+    pub(crate) fn write_at(&self, start: Sector, buf: &[u8]) -> Result<()> {
+        let range = self.facts.request(Operation::Write, start, buf.len())?;
+        let (first, count) = (range.start().get(), range.count().get());
+        let write = self.api.table.write;
+        self.call(Operation::Write, |handle| {
+            // SAFETY: as in `read_at`, and `buf` is readable for exactly `count` sectors.
+            unsafe { write(handle, first, count, buf.as_ptr()) }
+        })
+        .map_err(|error| error.with_range(range))
+    }
+
+    pub(crate) fn read_async(&self, start: Sector, buf: AlignedBuf) -> IoFuture {
+        self.submit(Direction::Read, start, buf)
+    }
+
+    pub(crate) fn write_async(&self, start: Sector, buf: AlignedBuf) -> IoFuture {
+        self.submit(Direction::Write, start, buf)
+    }
+
+    fn submit(&self, direction: Direction, start: Sector, buf: AlignedBuf) -> IoFuture {
+        match self.facts.request(direction.operation(), start, buf.len()) {
+            Err(error) => IoFuture::refused(error, buf),
+            Ok(range) => {
+                let target = Target {
+                    api: self.api,
+                    handle: self.handle,
+                    facts: Arc::clone(&self.facts),
+                };
+                InFlight::submit(target, direction, range, buf, &self.pending)
+            }
+        }
+    }
+
+    pub(crate) fn settle(&self) -> Result<()> {
+        let wait = self.api.table.wait;
+        // SAFETY: the handle is open; waiting may run beside what it waits for.
+        let waited = self
+            .api
+            .call(Operation::Flush, |_| unsafe { wait(self.handle.0) });
+        self.pending.wait_idle();
+        waited.map_err(|error| error.with_path(&self.facts.name))
+    }
+
+    pub(crate) fn flush(&self) -> Result<()> {
+        self.settle()?;
+        let flush = self.api.table.flush;
+        // SAFETY: the handle is open and settled.
+        self.call(Operation::Flush, |handle| unsafe { flush(handle) })
+    }
+
+    pub(crate) fn write_zeroes(&self, range: SectorRange, mode: ZeroMode) -> Result<()> {
+        let operation = Operation::WriteZeroes;
+        let range = self.facts.check(operation, Some(range))?;
+        self.facts.check_writable(operation, range)?;
+        let Some(zero) = self.api.table.ext_write_zeroes else {
+            return self.write_zeroes_out(range, mode);
+        };
+        let flags = match mode {
+            ZeroMode::MayFree => VIXDISKLIBEXT_ZERO_MAY_FREE,
+            ZeroMode::MustAllocate => VIXDISKLIBEXT_ZERO_MUST_ALLOCATE,
+            ZeroMode::FastMayFree => VIXDISKLIBEXT_ZERO_MAY_FREE | VIXDISKLIBEXT_ZERO_FAST_ONLY,
+            ZeroMode::FastMustAllocate => {
+                VIXDISKLIBEXT_ZERO_MUST_ALLOCATE | VIXDISKLIBEXT_ZERO_FAST_ONLY
+            }
+        };
+        let (first, count) = (range.start().get(), range.count().get());
+        // SAFETY: the handle is open, the range lies inside the disk.
+        self.call(operation, |handle| unsafe {
+            zero(handle, first, count, flags)
+        })
+        .map_err(|error| error.with_range(range))
+    }
+
+    /// Zeroes for a library that cannot zero.
+    fn write_zeroes_out(&self, range: SectorRange, mode: ZeroMode) -> Result<()> {
+        if matches!(mode, ZeroMode::FastMayFree | ZeroMode::FastMustAllocate) {
+            let text = "the library cannot zero faster than by writing";
+            let error = Error::new(ErrorKind::Unsupported, Operation::WriteZeroes, text);
+            return Err(error.with_range(range).with_path(&self.facts.name));
+        }
+        let zeroes = AlignedBuf::new(ZEROES.min(range.count()));
+        range.pieces(zeroes.sectors()).try_for_each(|piece| {
+            let bytes = piece
+                .bytes()
+                .and_then(|bytes| usize::try_from(bytes.get()).ok());
+            self.write_at(
+                piece.start(),
+                &zeroes[..bytes.expect("a piece is no longer than the buffer")],
+            )
+        })
+    }
+
+    pub(crate) fn trim(&self, range: SectorRange) -> Result<()> {
+        let operation = Operation::Trim;
+        let range = self.facts.check(operation, Some(range))?;
+        self.facts.check_writable(operation, range)?;
+        let Some(trim) = self.api.table.ext_trim else {
+            let error = Error::new(
+                ErrorKind::Unsupported,
+                operation,
+                "the library cannot give space back",
+            );
+            return Err(error.with_range(range).with_path(&self.facts.name));
+        };
+        let (first, count) = (range.start().get(), range.count().get());
+        // SAFETY: the handle is open, the range lies inside the disk.
+        self.call(operation, |handle| unsafe { trim(handle, first, count) })
+            .map_err(|error| error.with_range(range))
+    }
+
+    /// Closes now and returns the error; `drop` finds nothing left to do.
+    pub(crate) fn close(mut self) -> Result<()> {
+        self.close_handle()
+    }
+
+    fn close_handle(&mut self) -> Result<()> {
+        let handle = mem::replace(&mut self.handle, Handle(ptr::null_mut()));
+        if handle.0.is_null() {
+            return Ok(());
+        }
+        let api = self.api;
+        let wait = api.table.wait;
+        // SAFETY: the handle is open; VDDK wants the wait before the close where requests were submitted.
+        let waited = api.call(Operation::Close, |_| unsafe { wait(handle.0) });
+        self.pending.wait_idle();
+        let closed = self.connection.library().control(move || {
+            // `Handle` as a whole, which is `Send`, moves here.
+            let handle: Handle = handle;
+            // SAFETY: the handle is open, settled, and forgotten by `self`.
+            api.call(Operation::Close, |table| unsafe { (table.close)(handle.0) })
+        });
+        waited
+            .and(closed)
+            .map_err(|error| error.with_path(&self.facts.name))
+    }
+}
+
+impl Drop for OpenDisk {
+    fn drop(&mut self) {
+        if let Err(error) = self.close_handle() {
+            tracing::warn!(%error, "closing a disk failed on drop");
+        }
+    }
+}
+
+impl ExtentSource for OpenDisk {
+    fn page(&self, range: SectorRange, chunk: ChunkSize) -> Result<Vec<Extent>> {
+        let capabilities = self.facts.capabilities;
+        if !capabilities.parallel_io {
+            self.pending.wait_idle();
+        }
+        let page = if capabilities.exact_extents {
+            query_exact(self.api, self.handle.0, range)
+        } else if capabilities.allocated_blocks {
+            let (api, handle, blocks) = (self.api, self.handle, Arc::clone(&self.blocks));
+            let capacity = self.facts.info.capacity;
+            self.connection.library().control(move || {
+                let handle: Handle = handle;
+                blocks.page(api, handle.0, capacity, range, chunk)
+            })
+        } else {
+            Ok(vec![Extent::unknown(range)])
+        };
+        let page = page.map_err(|error| error.with_range(range).with_path(&self.facts.name))?;
+        // Below a single link there may be a parent with data.
+        let single = self.facts.flags.contains(OpenFlags::SINGLE_LINK);
+        Ok(page
+            .into_iter()
+            .map(|run| Extent {
+                zero: run.zero && (run.allocated || !single),
+                ..run
+            })
+            .collect())
+    }
+}
+
+type Opened = (Handle, DiskInfo, String, SectorCount, bool);
+
+/// `VixDiskLib_Open` and what is to be known at once; runs on the control thread.
+fn open(
+    api: &'static Api,
+    connection: &Connection,
+    name: &CStr,
+    flags: OpenFlags,
+) -> Result<Opened> {
+    let mut handle = ptr::null_mut();
+    api.call(Operation::Open, |table| {
+        // SAFETY: the connection is live, the name a C string, the output writable; opens and closes are serialised by
+        // the control thread.
+        unsafe {
+            (table.open)(
+                connection.handle(),
+                name.as_ptr(),
+                flags.bits(),
+                &raw mut handle,
+            )
+        }
+    })?;
+    let known = info(api, handle).map(|info| {
+        let property = |property| property_of(api, handle, property);
+        let preferred = property(VixDiskLibExtProperty::VIXDISKLIBEXT_PROPERTY_PREFERRED_IO)
+            .unwrap_or_default();
+        let preferred = if preferred == 0 {
+            DEFAULT_PREFERRED_IO
+        } else {
+            SectorCount::new(preferred)
+        };
+        let parallel =
+            property(VixDiskLibExtProperty::VIXDISKLIBEXT_PROPERTY_PARALLEL_IO) == Some(1);
+        (
+            Handle(handle),
+            info,
+            transport_mode(api, handle),
+            preferred,
+            parallel,
+        )
+    });
+    if known.is_err() {
+        // SAFETY: open since above and unknown to anyone else.
+        let _ = unsafe { (api.table.close)(handle) };
+    }
+    known
+}
+
+fn transport_mode(api: &Api, handle: VixDiskLibHandle) -> String {
+    // SAFETY: the handle is open.
+    let mode = unsafe { (api.table.get_transport_mode)(handle) };
+    if mode.is_null() {
+        return String::new();
+    }
+    // SAFETY: not null, so a static string of the library.
+    unsafe { CStr::from_ptr(mode) }
+        .to_string_lossy()
+        .into_owned()
+}
+
+fn property_of(
+    api: &Api,
+    handle: VixDiskLibHandle,
+    property: VixDiskLibExtProperty,
+) -> Option<u64> {
+    let get = api.table.ext_get_property?;
+    let mut value = 0;
+    // SAFETY: the handle is open, the output writable; an unknown property is refused.
+    let code = unsafe { get(handle, property, &raw mut value) };
+    (code == VixError::OK).then_some(value)
+}
+
+/// `VixDiskLib_GetInfo`, its answer copied and freed.
+fn info(api: &Api, handle: VixDiskLibHandle) -> Result<DiskInfo> {
+    let mut raw: *mut VixDiskLibInfo = ptr::null_mut();
+    let window = Window::open();
+    // SAFETY: the handle is open, the output writable.
+    api.call(Operation::Info, |table| unsafe {
+        (table.get_info)(handle, &raw mut raw)
+    })?;
+    if raw.is_null() {
+        return Err(api.error(Operation::Info, VixError::FAIL, window));
+    }
+    let field = raw;
+    macro_rules! read {
+        ($name:ident) => {
+            // SAFETY: `field` points at the library's structure, whose leading fields every version has; nothing but
+            // this field is read, as older versions allocate less than the whole.
+            unsafe { (&raw const (*field).$name).read_unaligned() }
+        };
+    }
+    // The last two fields exist from 7.0 on; reading them earlier would read past the allocation.
+    let long = api.major.is_some_and(|major| major >= 7);
+    let info = DiskInfo {
+        capacity: SectorCount::new(read!(capacity)),
+        adapter: adapter(read!(adapterType)),
+        bios_geometry: geometry(read!(biosGeo)),
+        physical_geometry: geometry(read!(physGeo)),
+        links: u32::try_from(read!(numLinks)).unwrap_or(0),
+        parent_hint: text(read!(parentFileNameHint)),
+        uuid: text(read!(uuid)),
+        logical_sector_size: if long {
+            Some(read!(logicalSectorSize))
+        } else {
+            None
+        },
+        physical_sector_size: if long {
+            Some(read!(physicalSectorSize))
+        } else {
+            None
+        },
+    };
+    // SAFETY: it came from the partner of this call; all that is kept was copied.
+    unsafe { (api.table.free_info)(raw) };
+    Ok(info)
+}
+
+fn text(pointer: *const c_char) -> Option<String> {
+    if pointer.is_null() {
+        return None;
+    }
+    // SAFETY: not null, so a C string inside the library's structure, which is alive.
+    Some(
+        unsafe { CStr::from_ptr(pointer) }
+            .to_string_lossy()
+            .into_owned(),
+    )
+}
+
+fn geometry(raw: VixDiskLibGeometry) -> Geometry {
+    Geometry {
+        cylinders: raw.cylinders,
+        heads: raw.heads,
+        sectors: raw.sectors,
+    }
+}
+
+fn adapter(raw: VixDiskLibAdapterType) -> Adapter {
+    match raw {
+        VixDiskLibAdapterType::VIXDISKLIB_ADAPTER_IDE => Adapter::Ide,
+        VixDiskLibAdapterType::VIXDISKLIB_ADAPTER_SCSI_BUSLOGIC => Adapter::BusLogic,
+        VixDiskLibAdapterType::VIXDISKLIB_ADAPTER_SCSI_LSILOGIC => Adapter::LsiLogic,
+        _ => Adapter::Unknown,
+    }
+}

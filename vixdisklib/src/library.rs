@@ -1,0 +1,315 @@
+//! The library behind everything: found, initialised once, left when the last user is gone.
+
+use std::ffi::{CStr, CString};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::ptr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::api::Api;
+use crate::capability::Capabilities;
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::log::callback;
+use crate::params;
+use crate::worker::Worker;
+
+/// The API version that is asked for. Libraries accept older numbers; this one is known to work with 6.5 to 9.0.1
+/// (observed by nbdkit's users).
+const API_VERSION: (u32, u32) = (6, 5);
+
+/// The libraries that are initialised now, by the address of their [`Api`].
+static LIVE: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+
+/// Which library does the work.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Backend {
+    /// The open engine inside this process.
+    #[cfg(feature = "embedded")]
+    Embedded,
+    /// VDDK, or anything else with its ABI: the path of a distribution folder, its `lib64`, or the library itself.
+    #[cfg(feature = "loader")]
+    Library(PathBuf),
+}
+
+/// An initialised library (`VixDiskLib_InitEx`).
+///
+/// It is a cheap handle: clones share the library, and so do the connections and disks made from it. When the last
+/// of them is gone, `VixDiskLib_Exit` runs. One control thread per library runs every call that VDDK wants on one
+/// thread, so a `Library` may be used from any.
+///
+/// A process has at most one live `Library` per back end, as VDDK documents one initialisation per process. Do not
+/// fork after making one: VDDK starts threads.
+///
+/// ```
+/// use vixdisklib::Library;
+///
+/// let library = Library::embedded()?;
+/// assert_eq!(library.transport_modes(), "file");
+/// # Ok::<(), vixdisklib::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Library(Arc<Inner>);
+
+struct Inner {
+    api: &'static Api,
+    backend: Backend,
+    /// Runs every call that VDDK wants on one designated thread: initialisation and exit, connecting, opening and
+    /// closing, and, since 7.0.1, allocated-block queries (Virtual Disk Programming Guide).
+    control: Worker<()>,
+    /// The library may keep the pointers it was initialised with.
+    _strings: Arc<Strings>,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Library")
+            .field("backend", &self.backend)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Strings {
+    lib_dir: Option<CString>,
+    config_file: Option<CString>,
+}
+
+/// How to initialise a [`Library`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct LibraryBuilder {
+    backend: Backend,
+    config_file: Option<PathBuf>,
+}
+
+impl LibraryBuilder {
+    /// The configuration file that the library reads; none by default.
+    pub fn config_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.config_file = Some(path.into());
+        self
+    }
+
+    /// Finds and initialises the library. Blocks, for seconds with VDDK.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Load`] if the library cannot be opened or lacks a required function;
+    /// [`ErrorKind::Initialization`] if it is initialised in this process already; any kind that the library reports.
+    pub fn open(self) -> Result<Library> {
+        let Self {
+            backend,
+            config_file,
+        } = self;
+        let (api, root) = find(&backend)?;
+        let strings = Arc::new(Strings {
+            lib_dir: root
+                .map(|path| c_path("the library's folder", &path))
+                .transpose()?,
+            config_file: config_file
+                .map(|path| c_path("the configuration file's name", &path))
+                .transpose()?,
+        });
+        let control = Worker::start("vixdisklib-control", ()).map_err(|cause| {
+            Error::new(
+                ErrorKind::OutOfMemory,
+                Operation::Initialize,
+                "no thread for the library",
+            )
+            .with_cause(cause)
+        })?;
+        register(api)?;
+        let arguments = Arc::clone(&strings);
+        if let Err(error) = control.run(move |()| initialize(api, &arguments)) {
+            unregister(api);
+            return Err(error);
+        }
+        Ok(Library(Arc::new(Inner {
+            api,
+            backend,
+            control,
+            _strings: strings,
+        })))
+    }
+}
+
+impl Library {
+    /// Starts a library on `backend`.
+    pub fn builder(backend: Backend) -> LibraryBuilder {
+        LibraryBuilder {
+            backend,
+            config_file: None,
+        }
+    }
+
+    /// The embedded open engine, initialised.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Initialization`] if this process has one already.
+    #[cfg(feature = "embedded")]
+    pub fn embedded() -> Result<Self> {
+        Self::builder(Backend::Embedded).open()
+    }
+
+    /// VDDK, or another library with its ABI, loaded from a distribution folder and initialised.
+    ///
+    /// The folder is the root of the distribution or its `lib64`; `LD_LIBRARY_PATH` is neither needed nor changed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Load`] with the cause if it cannot be loaded; else as [`LibraryBuilder::open`].
+    #[cfg(feature = "loader")]
+    pub fn load(path: impl Into<PathBuf>) -> Result<Self> {
+        Self::builder(Backend::Library(path.into())).open()
+    }
+
+    /// The back end that was chosen.
+    #[must_use]
+    pub fn backend(&self) -> &Backend {
+        &self.0.backend
+    }
+
+    /// What the library offers; [`Disk::capabilities`](crate::Disk::capabilities) knows more.
+    #[must_use]
+    pub fn capabilities(&self) -> Capabilities {
+        Capabilities::of(&self.0.api.table)
+    }
+
+    /// The transport modes that the library knows, in its default order, joined by colons (VDDK 1.1,
+    /// `VixDiskLib_ListTransportModes`). Empty if a library does not say.
+    #[doc(alias = "VixDiskLib_ListTransportModes")]
+    #[must_use]
+    pub fn transport_modes(&self) -> String {
+        let api = self.0.api;
+        self.control(move || {
+            let Some(list) = api.table.list_transport_modes else {
+                return String::new();
+            };
+            // SAFETY: the library is initialised while `self` lives; the call takes nothing.
+            let modes = unsafe { list() };
+            if modes.is_null() {
+                return String::new();
+            }
+            // SAFETY: not null, so a static string of the library, which is never unloaded.
+            unsafe { CStr::from_ptr(modes) }
+                .to_string_lossy()
+                .into_owned()
+        })
+    }
+
+    pub(crate) fn api(&self) -> &'static Api {
+        self.0.api
+    }
+
+    /// Runs `job` on the control thread and waits for it.
+    pub(crate) fn control<R: Send + 'static>(&self, job: impl FnOnce() -> R + Send + 'static) -> R {
+        self.0.control.run(|()| job())
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let api = self.api;
+        self.control.run(move |()| {
+            // SAFETY: initialised by `initialize`; connections and disks hold a `Library`, so none is left.
+            unsafe { (api.table.exit)() };
+        });
+        unregister(api);
+    }
+}
+
+/// The library's table, and the folder to name as `libDir`.
+fn find(backend: &Backend) -> Result<(&'static Api, Option<PathBuf>)> {
+    match *backend {
+        #[cfg(feature = "embedded")]
+        Backend::Embedded => {
+            static EMBEDDED: Api = Api {
+                table: vixdisklib_open::TABLE,
+                major: Some(8),
+            };
+            Ok((&EMBEDDED, None))
+        }
+        #[cfg(feature = "loader")]
+        Backend::Library(ref path) => load(path),
+    }
+}
+
+/// Loads a library once per path; it is kept for the life of the process.
+#[cfg(feature = "loader")]
+fn load(path: &Path) -> Result<(&'static Api, Option<PathBuf>)> {
+    struct Known {
+        file: PathBuf,
+        api: &'static Api,
+    }
+    static LOADED: Mutex<Vec<Known>> = Mutex::new(Vec::new());
+
+    let failed = |cause| {
+        Error::new(ErrorKind::Load, Operation::Load, "it is not usable")
+            .with_path(path)
+            .with_cause(cause)
+    };
+    let mut loaded = LOADED.lock();
+    let library = vixdisklib_sys::loader::load(path).map_err(failed)?;
+    let api = match loaded.iter().find(|known| known.file == library.path) {
+        Some(known) => known.api,
+        None => {
+            let major = library.version.as_ref().map(|version| version.major);
+            let api: &'static Api = Box::leak(Box::new(Api {
+                table: library.table,
+                major,
+            }));
+            loaded.push(Known {
+                file: library.path.clone(),
+                api,
+            });
+            api
+        }
+    };
+    Ok((api, Some(library.root)))
+}
+
+/// `VixDiskLib_InitEx`; runs on the control thread.
+fn initialize(api: &'static Api, strings: &Strings) -> Result<()> {
+    let pointer = |text: &Option<CString>| text.as_ref().map_or(ptr::null(), |text| text.as_ptr());
+    let (major, minor) = API_VERSION;
+    api.call(Operation::Initialize, |table| {
+        // SAFETY: the callbacks are functions, which live for ever; the strings are C strings or null, which
+        // `Inner` keeps until `Exit`; this is the first call on the designated thread.
+        unsafe {
+            (table.init_ex)(
+                major,
+                minor,
+                Some(callback::log),
+                Some(callback::warn),
+                Some(callback::panic),
+                pointer(&strings.lib_dir),
+                pointer(&strings.config_file),
+            )
+        }
+    })
+}
+
+fn register(api: &'static Api) -> Result<()> {
+    let mut live = LIVE.lock();
+    let address = ptr::from_ref(api).addr();
+    if live.contains(&address) {
+        let text = "it is initialised in this process already; clone that Library instead";
+        return Err(Error::new(
+            ErrorKind::Initialization,
+            Operation::Initialize,
+            text,
+        ));
+    }
+    live.push(address);
+    Ok(())
+}
+
+fn unregister(api: &'static Api) {
+    LIVE.lock()
+        .retain(|address| *address != ptr::from_ref(api).addr());
+}
+
+/// A path as a C string: its bytes on Unix; elsewhere UTF-8, as the library wants it.
+pub(crate) fn c_path(what: &str, path: &Path) -> Result<CString> {
+    params::text(what, path.as_os_str().as_encoded_bytes())
+}

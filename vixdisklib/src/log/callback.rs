@@ -1,0 +1,118 @@
+//! The C side: the three log functions that every library is given.
+
+use std::ffi::c_char;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use vixdisklib_sys::va_list::{self, VaList};
+
+use super::{LogLevel, record, redactor};
+
+/// Longer lines are cut and end in an ellipsis.
+const LONGEST: usize = 4096;
+
+/// The library's log function. Any thread of the library may call it, as VDDK asks.
+pub(crate) unsafe extern "C" fn log(format: *const c_char, arguments: VaList) {
+    // SAFETY: the library passes both as `vprintf` takes them.
+    unsafe { line(LogLevel::Log, format, arguments) }
+}
+
+/// The library's warning function.
+pub(crate) unsafe extern "C" fn warn(format: *const c_char, arguments: VaList) {
+    // SAFETY: as in `log`.
+    unsafe { line(LogLevel::Warn, format, arguments) }
+}
+
+/// The library's function for what it cannot survive. It returns: the process is the caller's to end.
+pub(crate) unsafe extern "C" fn panic(format: *const c_char, arguments: VaList) {
+    // SAFETY: as in `log`.
+    unsafe { line(LogLevel::Panic, format, arguments) }
+}
+
+/// # Safety
+/// `format` and `arguments` are as `vprintf` takes them.
+unsafe fn line(level: LogLevel, format: *const c_char, arguments: VaList) {
+    if format.is_null() {
+        return;
+    }
+    let mut buffer = [0; LONGEST];
+    // SAFETY: the format is a C string with its own unused list, as the caller promises; the list is used once.
+    let length = unsafe { va_list::format(format, arguments, &mut buffer) };
+    // A tracing subscriber is the user's code, and a panic must not reach the library.
+    let _ = catch_unwind(AssertUnwindSafe(|| emit(level, &text(&buffer, length))));
+}
+
+/// The formatted text without its line end, and with a mark where it was cut.
+fn text(buffer: &[u8], length: usize) -> String {
+    let kept = length.min(buffer.len() - 1);
+    let mut text = String::from_utf8_lossy(&buffer[..kept])
+        .trim_end()
+        .to_owned();
+    if kept < length {
+        text.push('…');
+    }
+    redactor::redact(text)
+}
+
+fn emit(level: LogLevel, text: &str) {
+    record(level, text.to_owned());
+    match level {
+        LogLevel::Log => tracing::debug!(target: "vixdisklib::library", "{text}"),
+        LogLevel::Warn => tracing::warn!(target: "vixdisklib::library", "{text}"),
+        LogLevel::Panic => tracing::error!(target: "vixdisklib::library", "{text}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::Window;
+    use std::ffi::CString;
+
+    fn logged(
+        function: unsafe extern "C" fn(*const c_char, VaList),
+        text: &str,
+    ) -> (LogLevel, String) {
+        let window = Window::open();
+        let text = CString::new(text).expect("no NUL");
+        // SAFETY: the function takes its list as `vprintf` does, and may run on any thread.
+        unsafe { va_list::call_with_text(function, &text) };
+        let lines = window.collect();
+        let line = lines
+            .iter()
+            .find(|line| !line.other_thread())
+            .expect("recorded");
+        (line.level(), line.text().to_owned())
+    }
+
+    #[test]
+    fn lines_keep_their_level_and_lose_their_end() {
+        assert_eq!(
+            logged(log, "all is well\r\n"),
+            (LogLevel::Log, "all is well".to_owned())
+        );
+        assert_eq!(
+            logged(warn, "100 % odd"),
+            (LogLevel::Warn, "100 % odd".to_owned())
+        );
+        assert_eq!(
+            logged(panic, "broken"),
+            (LogLevel::Panic, "broken".to_owned())
+        );
+    }
+
+    #[test]
+    fn long_lines_are_cut_and_say_so() {
+        let (_, text) = logged(log, &"x".repeat(2 * LONGEST));
+        assert_eq!(text.chars().count(), LONGEST);
+        assert!(text.ends_with("x…"));
+    }
+
+    #[test]
+    fn secrets_do_not_get_in() {
+        let _secret = crate::Secret::new("opensesame-99".to_owned()).expect("no NUL");
+        assert_eq!(
+            logged(log, "password is opensesame-99.").1,
+            "password is ***."
+        );
+    }
+}
