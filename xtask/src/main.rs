@@ -1,14 +1,33 @@
-//! The project's own commands.
+//! The project's own commands; `cargo xtask` lists them.
 
+mod artefacts;
 mod bindings;
+mod checks;
+mod ci;
+mod peers;
+mod shell;
+mod symbols;
+mod test;
 
+use std::error::Error;
 use std::process::ExitCode;
+
+type Result<T = (), E = Box<dyn Error>> = std::result::Result<T, E>;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  test [-- ARGUMENTS]   install what the tests need where that is possible, build, run all tests
+  ci                    everything that CI runs: format, lints, tests, docs, generated files, symbols
+  dist DIR              lay our shared library out as a VDDK distribution
+  bindings [--check]    generate the bindings from the headers, or compare
+  symbols LIBRARY       compare the exported symbols of a library with the headers";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let result = match args.split_first() {
-        Some((command, rest)) if command == "bindings" => bindings::run(rest),
-        _ => Err("usage: cargo xtask bindings [--check]".into()),
+        Some((command, rest)) => run(command, rest),
+        None => Err(HELP.into()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -16,5 +35,16 @@ fn main() -> ExitCode {
             eprintln!("{error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn run(command: &str, rest: &[String]) -> Result {
+    match (command, rest) {
+        ("test", rest) => test::run(rest),
+        ("ci", []) => ci::run_everything(),
+        ("dist", [folder]) => artefacts::dist(folder.as_ref()),
+        ("bindings", rest) => bindings::run(rest),
+        ("symbols", rest) => symbols::run(rest),
+        _ => Err(HELP.into()),
     }
 }

@@ -1,0 +1,71 @@
+//! The outside programs that the tests talk to.
+
+use crate::Result;
+use crate::shell::{command, in_ci, run, works};
+
+/// A program, how to see that it is there, and the Debian package that brings it.
+struct Peer {
+    name: &'static str,
+    probe: &'static [&'static str],
+    package: &'static str,
+}
+
+const PEERS: &[Peer] = &[
+    Peer { name: "a C compiler", probe: &["cc", "--version"], package: "gcc" },
+    Peer { name: "a C++ compiler", probe: &["c++", "--version"], package: "g++" },
+    Peer { name: "qemu-img", probe: &["qemu-img", "--version"], package: "qemu-utils" },
+    Peer { name: "qemu-io", probe: &["qemu-io", "--version"], package: "qemu-utils" },
+    Peer { name: "nbdcopy and nbdinfo", probe: &["nbdcopy", "--version"], package: "libnbd-bin" },
+    Peer { name: "libnbd for Python", probe: &["/usr/bin/python3", "-c", "import nbd"], package: "python3-libnbd" },
+    Peer { name: "nbdkit", probe: &["nbdkit", "--version"], package: "nbdkit" },
+    Peer { name: "valgrind", probe: &["valgrind", "--version"], package: "valgrind" },
+    // clang checks the Windows layouts; its library makes the bindings.
+    Peer { name: "clang", probe: &["clang", "--version"], package: "clang libclang-dev" },
+];
+
+/// Installs what is missing where that can be done, and says what stays missing.
+///
+/// Tests that need a missing program skip themselves loudly; in CI that is an error.
+pub(crate) fn provide() -> Result {
+    let missing = missing();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if can_install() {
+        let packages = missing.iter().flat_map(|peer| peer.package.split(' '));
+        install(packages)?;
+    }
+    let missing = self::missing();
+    for peer in &missing {
+        eprintln!("MISSING: {} (Debian: apt-get install {}); its tests are skipped", peer.name, peer.package);
+    }
+    if in_ci() && !missing.is_empty() {
+        return Err("nothing may be skipped in CI".into());
+    }
+    Ok(())
+}
+
+fn missing() -> Vec<&'static Peer> {
+    let present = |peer: &Peer| {
+        let (program, arguments) = peer.probe.split_first().expect("a probe names a program");
+        works(command(program).args(arguments))
+    };
+    PEERS.iter().filter(|peer| !present(peer)).collect()
+}
+
+/// Packages are installed only where nobody has to be asked: as root, on Debian.
+fn can_install() -> bool {
+    let root = command("id").arg("-u").output().is_ok_and(|id| id.stdout.trim_ascii() == b"0");
+    root && works(command("apt-get").arg("--version"))
+}
+
+fn install<'a>(packages: impl Iterator<Item = &'a str>) -> Result {
+    let packages: Vec<_> = packages.collect();
+    let apt = || {
+        let mut apt = command("apt-get");
+        apt.env("DEBIAN_FRONTEND", "noninteractive").arg("-qq");
+        apt
+    };
+    run(apt().arg("update"))?;
+    run(apt().args(["install", "-y", "--no-install-recommends"]).args(packages))
+}

@@ -1,0 +1,35 @@
+//! All tests, with what they need.
+
+use crate::Result;
+use crate::shell::{self, cargo, in_ci, works};
+use crate::{artefacts, peers};
+
+/// Installs, builds, and runs every test; arguments go to the test runner.
+fn run_all(arguments: &[String]) -> Result {
+    peers::provide()?;
+    let built = artefacts::build()?;
+    let mut runner = cargo();
+    if works(cargo().args(["nextest", "--version"])) {
+        runner.args(["nextest", "run", "--workspace", "--all-features"]);
+        if in_ci() {
+            runner.args(["--profile", "ci"]);
+        }
+    } else {
+        runner.args(["test", "--workspace", "--all-features", "--lib", "--bins", "--tests"]);
+    }
+    runner
+        .args(arguments)
+        .env("VIXDISKLIB_TEST_BIN", &built.examples)
+        .env("VIXDISKLIB_TEST_LIBDIR", &built.distribution);
+    shell::run(&mut runner)?;
+    shell::run(cargo().args(["test", "--workspace", "--all-features", "--doc"]))
+}
+
+/// `cargo xtask test [-- ARGUMENTS]`.
+pub(crate) fn run(arguments: &[String]) -> Result {
+    match arguments {
+        [] => run_all(&[]),
+        [dashes, rest @ ..] if dashes == "--" => run_all(rest),
+        _ => Err("usage: cargo xtask test [-- ARGUMENTS OF THE TEST RUNNER]".into()),
+    }
+}
