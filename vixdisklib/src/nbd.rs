@@ -1,0 +1,35 @@
+//! A server for NBD, the network block device protocol: any client can use a disk without knowing its format.
+//!
+//! ```text
+//! Server          serve.rs     sockets, threads of connections, start and stop
+//!   session       session.rs   one client: handshake, then requests; over any byte stream
+//!     wire        wire.rs      bytes of the protocol, no I/O
+//!   Export        export.rs    what is served: bytes of any alignment
+//!     DiskExport  disk.rs      a `SharedDisk` as an export
+//! ```
+//!
+//! Clients negotiate by the fixed newstyle handshake and may use structured replies and the metadata context
+//! `base:allocation`. Several clients at once share one export, and what one flushes is flushed for all, so the
+//! server offers parallel connections (`CAN_MULTI_CONN`).
+//!
+//! Source of the protocol: "The NBD protocol", `doc/proto.md` of the NetworkBlockDevice project. What clients make
+//! of it was observed with libnbd 1.14 and qemu 10.0.
+//!
+//! Not done: TLS and extended headers. Both are refused as the protocol asks, and clients go on without them.
+
+#![forbid(unsafe_code)]
+
+mod counters;
+mod disk;
+mod export;
+mod limits;
+mod serve;
+mod session;
+mod table;
+mod wire;
+
+pub use counters::Counters;
+pub use disk::DiskExport;
+pub use export::{BlockState, BlockVisitor, ErrorNumber, Export, ExportError, ZeroRequest};
+pub use limits::Limits;
+pub use serve::{Server, ServerError, ServerHandle, Stopper};

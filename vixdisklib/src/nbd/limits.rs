@@ -1,0 +1,56 @@
+//! How much a client may ask of the server.
+
+use std::time::Duration;
+
+/// Bounds on what clients may cost. The defaults suit a server on one machine; change single fields of
+/// [`Limits::default`].
+///
+/// The public NBD protocol asks servers to accept payloads up to 32 MiB (2^25 bytes), strings up to 4096 bytes,
+/// and lets them hang up on clients that behave abusively.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Connections at one time; one more is closed at once. Default 100.
+    pub connections: usize,
+    /// Time from accepting a connection until its client has chosen an export. Default 10 s.
+    pub handshake_timeout: Duration,
+    /// Options one client may send before it chooses an export. Default 32.
+    pub options: u32,
+    /// Bytes of data of one option that are looked at. Longer ones are skipped and refused, up to 1 MiB; beyond
+    /// that the server hangs up. Default 64 KiB.
+    pub option_data: u32,
+    /// Queries in one request for metadata contexts. Default 1024.
+    pub context_queries: usize,
+    /// Bytes in one read or write. Advertised to clients; longer reads are refused, longer writes are skipped and
+    /// refused up to twice the limit, beyond that the server hangs up. Default 32 MiB.
+    pub payload: u32,
+    /// Requests of one connection that run at the same time, each on its own thread. Default 16.
+    pub threads: usize,
+    /// Requests of one connection that were read but whose answers were not sent yet. Default 64.
+    pub in_flight_requests: usize,
+    /// Bytes of payload that these requests may hold in memory, per connection; at least
+    /// [`payload`](Limits::payload). Default 64 MiB.
+    pub in_flight_bytes: usize,
+    /// Extents in one block status reply, at most 2^20; the client asks again for the rest. Default 2^17.
+    pub extents: usize,
+    /// Time that a stopping server gives its clients to take the answers they are owed. Default 10 s.
+    pub grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 100,
+            handshake_timeout: Duration::from_secs(10),
+            options: 32,
+            option_data: 64 << 10,
+            context_queries: 1024,
+            payload: 32 << 20,
+            threads: 16,
+            in_flight_requests: 64,
+            in_flight_bytes: 64 << 20,
+            extents: 1 << 17,
+            grace: Duration::from_secs(10),
+        }
+    }
+}

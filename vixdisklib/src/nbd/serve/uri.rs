@@ -1,0 +1,48 @@
+//! NBD URIs as in `doc/uri.md` of the NetworkBlockDevice project.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+pub(super) fn tcp(address: SocketAddr, export: &str) -> String {
+    format!("nbd://{address}/{}", escaped(export.as_bytes()))
+}
+
+pub(super) fn unix(path: &Path, export: &str) -> String {
+    let socket = escaped(path.as_os_str().as_bytes());
+    format!("nbd+unix:///{}?socket={socket}", escaped(export.as_bytes()))
+}
+
+/// Escapes all but what stands for itself everywhere in a URI, and the slash.
+fn escaped(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for &byte in bytes {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                out.push(char::from(byte));
+            }
+            _ => write!(out, "%{byte:02X}").expect("writing to a string cannot fail"),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uris_are_what_clients_expect() {
+        let address = "127.0.0.1:10809".parse().unwrap();
+        assert_eq!(tcp(address, ""), "nbd://127.0.0.1:10809/");
+        assert_eq!(
+            tcp("[::1]:1".parse().unwrap(), "a b/é?"),
+            "nbd://[::1]:1/a%20b/%C3%A9%3F"
+        );
+        assert_eq!(
+            unix(Path::new("/tmp/a&b.sock"), "disk"),
+            "nbd+unix:///disk?socket=/tmp/a%26b.sock"
+        );
+    }
+}

@@ -1,0 +1,96 @@
+//! One client from greeting to farewell, over any byte stream. No sockets, no clocks.
+
+mod budget;
+mod buffer;
+mod context;
+mod execute;
+mod handshake;
+mod input;
+mod output;
+mod request;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod transmission;
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::counters::LiveCounters;
+use super::limits::Limits;
+use super::table::ExportTable;
+use input::Input;
+
+/// The two directions of a connection, each used by one thread at a time.
+pub(super) trait ByteStream: Sync {
+    /// Reads what is there, at least one byte; 0 means that the client will send no more.
+    fn read(&self, buf: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes some of `slices`.
+    fn write_vectored(&self, slices: &[io::IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Ends both directions: what waits in the other calls returns.
+    fn close(&self);
+}
+
+/// What all sessions of a server share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) exports: ExportTable,
+    pub(super) limits: Limits,
+    pub(super) counters: LiveCounters,
+    stopping: AtomicBool,
+}
+
+impl Shared {
+    pub(super) fn new(exports: ExportTable, limits: Limits) -> Self {
+        Self {
+            exports,
+            limits,
+            counters: LiveCounters::default(),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on new requests are refused, and those that run are finished.
+    pub(super) fn begin_stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+}
+
+/// Why a session ended other than by the client's wish.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SessionError {
+    #[error("the connection failed")]
+    Io(#[source] io::Error),
+    #[error("the client hung up in the middle of {0}")]
+    Truncated(&'static str),
+    #[error("the client broke the protocol: {0}")]
+    Protocol(&'static str),
+    #[error("the client asked for an export that does not exist in a way that allows no answer")]
+    UnknownExport,
+    #[error("the client sent more than {0} options")]
+    ManyOptions(u32),
+    #[error("the client announced {0} bytes of data")]
+    TooLong(u32),
+}
+
+/// Serves one client until it leaves, misbehaves, or the server stops. `on_transmission` runs once, when the
+/// client has chosen an export.
+pub(super) fn run<S: ByteStream>(
+    stream: &S,
+    shared: &Shared,
+    on_transmission: impl FnOnce(&str),
+) -> Result<(), SessionError> {
+    let mut input = Input::new(stream);
+    let Some(negotiated) = handshake::negotiate(&mut input, stream, shared)? else {
+        return Ok(());
+    };
+    on_transmission(&shared.exports.entry(negotiated.export).name);
+    transmission::run(input, stream, shared, &negotiated)
+}

@@ -1,0 +1,107 @@
+//! The sending side of a connection: many threads bring replies, one at a time sends all that wait.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+
+use parking_lot::Mutex;
+
+use super::ByteStream;
+use super::budget::Permit;
+use super::buffer::Buffer;
+
+/// Replies that go out in one system call.
+const BATCH: usize = 64;
+
+/// One reply, ready to send. It holds its share of the budget until it is sent.
+#[derive(Debug)]
+pub(super) struct Reply<'b> {
+    pub(super) head: Vec<u8>,
+    pub(super) data: Option<Buffer>,
+    pub(super) _permit: Permit<'b>,
+}
+
+/// The queue of replies of one connection.
+#[derive(Debug)]
+pub(super) struct Output<'a, 'b, S> {
+    stream: &'a S,
+    queue: Mutex<Queue<'b>>,
+}
+
+#[derive(Debug, Default)]
+struct Queue<'b> {
+    replies: VecDeque<Reply<'b>>,
+    /// A thread is sending, and will look here again before it stops.
+    sending: bool,
+    failure: Option<io::Error>,
+}
+
+impl<'a, 'b, S: ByteStream> Output<'a, 'b, S> {
+    pub(super) fn new(stream: &'a S) -> Self {
+        Self {
+            stream,
+            queue: Mutex::default(),
+        }
+    }
+
+    /// Sends `reply`, or leaves it to the thread that is sending already. After a failure replies are dropped.
+    pub(super) fn send(&self, reply: Reply<'b>) {
+        let mut queue = self.queue.lock();
+        if queue.failure.is_some() {
+            return;
+        }
+        queue.replies.push_back(reply);
+        if queue.sending {
+            return;
+        }
+        queue.sending = true;
+        while !queue.replies.is_empty() {
+            let count = queue.replies.len().min(BATCH);
+            let batch: Vec<_> = queue.replies.drain(..count).collect();
+            drop(queue);
+            let result = self.send_batch(&batch);
+            drop(batch);
+            queue = self.queue.lock();
+            if let Err(error) = result {
+                // Nobody can be answered any more, so there is no point in reading further requests.
+                self.stream.close();
+                queue.failure = Some(error);
+                queue.replies.clear();
+            }
+        }
+        queue.sending = false;
+    }
+
+    fn send_batch(&self, batch: &[Reply<'_>]) -> io::Result<()> {
+        let mut slices = Vec::with_capacity(batch.len() * 2);
+        for reply in batch {
+            slices.push(IoSlice::new(&reply.head));
+            if let Some(data) = &reply.data {
+                slices.push(IoSlice::new(data.as_slice()));
+            }
+        }
+        write_all(self.stream, &mut slices)
+    }
+
+    /// The error that ended sending, if one did.
+    pub(super) fn into_failure(self) -> Option<io::Error> {
+        self.queue.into_inner().failure
+    }
+}
+
+/// Writes all of `slices`.
+pub(super) fn write_all<S: ByteStream>(
+    stream: &S,
+    mut slices: &mut [IoSlice<'_>],
+) -> io::Result<()> {
+    // Empty slices at the front would make a write of nothing look like a closed stream.
+    IoSlice::advance_slices(&mut slices, 0);
+    while !slices.is_empty() {
+        match stream.write_vectored(slices) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut slices, written),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
