@@ -77,3 +77,12 @@ pub use params::{ConnectParams, ConnectParamsBuilder, Credentials, Spec};
 pub use secret::Secret;
 pub use shared::SharedDisk;
 pub use vixdisklib_sys::VixError;
+
+/// The examples of the documents beside the crates, as tests.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../README.md")]
+    mod readme {}
+    #[doc = include_str!("../../DESIGN.md")]
+    mod design {}
+}

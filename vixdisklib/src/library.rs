@@ -155,6 +155,8 @@ impl Library {
     /// VDDK, or another library with its ABI, loaded from a distribution folder and initialised.
     ///
     /// The folder is the root of the distribution or its `lib64`; `LD_LIBRARY_PATH` is neither needed nor changed.
+    /// Loading a library runs its code, as starting a program does: name only folders that you trust. The library is
+    /// never unloaded.
     ///
     /// # Errors
     /// [`ErrorKind::Load`] with the cause if it cannot be loaded; else as [`LibraryBuilder::open`].
@@ -249,11 +251,21 @@ fn load(path: &Path) -> Result<(&'static Api, Option<PathBuf>)> {
             .with_cause(cause)
     };
     let mut loaded = LOADED.lock();
-    let library = vixdisklib_sys::loader::load(path).map_err(failed)?;
+    // SAFETY: whoever names a library vouches for it, as whoever starts a program does; `Library::load` says so.
+    let library = unsafe { vixdisklib_sys::loader::load(path) }.map_err(failed)?;
+    for shadowed in &library.shadowed {
+        tracing::warn!(
+            ?shadowed,
+            "a private library is not used, the process has another of its name"
+        );
+    }
+    for error in &library.refused {
+        tracing::debug!(%error, "a library beside VixDiskLib was not loaded");
+    }
     let api = match loaded.iter().find(|known| known.file == library.path) {
         Some(known) => known.api,
         None => {
-            let major = library.version.as_ref().map(|version| version.major);
+            let major = library.version.as_ref().map(|version| version.major());
             let api: &'static Api = Box::leak(Box::new(Api {
                 table: library.table,
                 major,

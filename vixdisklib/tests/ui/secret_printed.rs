@@ -1,0 +1,7 @@
+//! A secret cannot be printed.
+
+fn print(secret: &vixdisklib::Secret) {
+    println!("{secret}");
+}
+
+fn main() {}
