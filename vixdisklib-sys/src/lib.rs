@@ -10,6 +10,8 @@
 )]
 mod bindings;
 mod error;
+#[cfg(feature = "loader")]
+pub mod loader;
 mod table;
 pub mod va_list;
 
