@@ -354,8 +354,10 @@ fn without_structured_replies_all_is_simple() {
 
 #[test]
 fn overlong_payloads_are_skipped_or_end_the_session() {
-    let mut limits = Limits::default();
-    limits.payload = 1024;
+    let limits = Limits {
+        payload: 1024,
+        ..Limits::default()
+    };
     let disk = ram(1 << 20);
     let mut client = Client::with_limits(vec![("", Arc::clone(&disk))], limits);
     client.greet(3);
@@ -472,10 +474,12 @@ fn floods_end_the_session() {
 
 #[test]
 fn many_requests_through_few_slots() {
-    let mut limits = Limits::default();
-    limits.in_flight_requests = 2;
-    limits.in_flight_bytes = 10;
-    limits.threads = 3;
+    let limits = Limits {
+        in_flight_requests: 2,
+        in_flight_bytes: 10,
+        threads: 3,
+        ..Limits::default()
+    };
     let disk = ram(4096);
     let mut client = Client::with_limits(vec![("", disk)], limits);
     client.greet(3);
