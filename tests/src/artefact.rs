@@ -1,0 +1,60 @@
+//! The things under test, built beforehand.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The folder of the programs.
+const BIN: &str = "VIXDISKLIB_TEST_BIN";
+/// The root of the distribution with our shared library.
+const LIBDIR: &str = "VIXDISKLIB_TEST_LIBDIR";
+
+/// The example program `name`.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
+    existing(BIN, name)
+}
+
+/// A command for the program `dump_extents`.
+#[must_use]
+pub fn dump_extents() -> Command {
+    Command::new(program("dump_extents"))
+}
+
+/// A command for the program `serve_nbd`.
+#[must_use]
+pub fn serve_nbd() -> Command {
+    Command::new(program("serve_nbd"))
+}
+
+/// The root of the distribution with our shared library: `lib64` and `include`.
+#[must_use]
+pub fn libdir() -> PathBuf {
+    existing(LIBDIR, "")
+}
+
+/// Our shared library, by the name that programs link to.
+#[must_use]
+pub fn library() -> PathBuf {
+    existing(LIBDIR, "lib64/libvixDiskLib.so.8")
+}
+
+/// The root of the repository.
+#[must_use]
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the package is a folder of the repository")
+}
+
+fn existing(variable: &str, name: &str) -> PathBuf {
+    let folder = env::var_os(variable)
+        .unwrap_or_else(|| panic!("{variable} is not set: run `cargo xtask test`"));
+    let path = Path::new(&folder).join(name);
+    assert!(
+        path.exists(),
+        "{} does not exist: run `cargo xtask test`",
+        path.display()
+    );
+    path
+}
