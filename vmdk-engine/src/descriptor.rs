@@ -1,0 +1,511 @@
+//! The text descriptor: parsed without losing a byte, edited in place.
+//!
+//! A [`Descriptor`] keeps the text as it was found and remembers where each value stands, so that it prints back byte
+//! for byte and a content id can change without moving anything else.
+//!
+//! Facts: "Virtual Disk Format 5.0" (VMware technical note), and descriptors written by ESX, Workstation, VirtualBox
+//! and qemu-img 10.
+
+mod encoding;
+mod extent_line;
+
+use std::ffi::OsString;
+use std::ops::Range;
+
+use crate::error::{Cause, ErrorKind};
+
+pub(crate) use extent_line::{Access, ExtentKind, ExtentLine};
+
+/// More text than this is refused; real descriptors have a few hundred bytes, split ones a few hundred KiB.
+pub(crate) const MAX_TEXT: usize = 1 << 20;
+
+/// More extent lines than this are refused.
+const MAX_EXTENTS: usize = 16_384;
+
+/// The content id of "no parent".
+const NO_PARENT: u32 = u32::MAX;
+/// The content id of a VMware disk that was never written.
+const NEVER_WRITTEN: u32 = u32::MAX - 1;
+
+/// Why a text is not a usable descriptor.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DescriptorError {
+    #[error("not a virtual disk: it has no known signature and is not a descriptor either")]
+    NotADescriptor,
+    #[error("the descriptor is longer than 1 MiB")]
+    TooLong,
+    #[error("line {line} of the descriptor ends in a carriage return alone")]
+    LoneCarriageReturn { line: usize },
+    #[error("line {line} of the descriptor: {problem}")]
+    BadExtent { line: usize, problem: &'static str },
+    #[error("line {line} of the descriptor: unknown extent type \"{kind}\"")]
+    UnknownExtentType { line: usize, kind: String },
+    #[error("the descriptor names no extent")]
+    NoExtents,
+    #[error("the descriptor has more than 16384 extents")]
+    TooManyExtents,
+    #[error("the descriptor's {key} \"{value}\" is not a valid value")]
+    BadValue { key: &'static str, value: String },
+    #[error("descriptor version {0} is not supported")]
+    Version(u32),
+    #[error("the name \"{name}\" is in the encoding \"{encoding}\", which is not supported")]
+    Encoding { name: String, encoding: String },
+    #[error("the disk is encrypted")]
+    Encrypted,
+}
+
+impl Cause for DescriptorError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Version(_) => ErrorKind::UnsupportedVersion,
+            Self::UnknownExtentType { .. } => ErrorKind::Unsupported,
+            Self::Encoding { .. } => ErrorKind::Encoding,
+            Self::Encrypted => ErrorKind::Encrypted,
+            _ => ErrorKind::InvalidDisk,
+        }
+    }
+}
+
+/// A `key = value` line: where its parts stand in the text.
+#[derive(Clone, Debug)]
+struct Entry {
+    key: Range<usize>,
+    value: Range<usize>,
+}
+
+/// Bytes to put in place of as many others, `position` bytes into the text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Patch {
+    pub(crate) position: usize,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// A parsed text descriptor.
+#[derive(Clone, Debug)]
+pub(crate) struct Descriptor {
+    text: Vec<u8>,
+    entries: Vec<Entry>,
+    extents: Vec<ExtentLine>,
+    version: u32,
+    cid: Option<u32>,
+    parent_cid: u32,
+}
+
+impl Descriptor {
+    /// Parses a text. A NUL ends it, as the rest of a reserved area is filled with NULs.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, DescriptorError> {
+        let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+        if text.len() > MAX_TEXT {
+            return Err(DescriptorError::TooLong);
+        }
+        let mut descriptor = Self {
+            text: text.to_vec(),
+            entries: Vec::new(),
+            extents: Vec::new(),
+            version: 0,
+            cid: None,
+            parent_cid: NO_PARENT,
+        };
+        descriptor.read_lines()?;
+        descriptor.read_header()?;
+        Ok(descriptor)
+    }
+
+    fn read_lines(&mut self) -> Result<(), DescriptorError> {
+        let mut start = 0_usize;
+        let mut is_first = true;
+        for (number, line) in (1_usize..).zip(self.text.split(|byte| *byte == b'\n')) {
+            let content = line.strip_suffix(b"\r").unwrap_or(line);
+            let trimmed = content.trim_ascii();
+            let indent = content
+                .len()
+                .saturating_sub(content.trim_ascii_start().len());
+            let position = start.saturating_add(indent);
+            start = start.saturating_add(line.len()).saturating_add(1);
+            if trimmed.is_empty() || trimmed.starts_with(b"#") {
+                continue;
+            }
+            let entry = split_entry(trimmed, position);
+            if is_first
+                && !entry
+                    .as_ref()
+                    .is_some_and(|entry| self.has_key(entry, "version"))
+            {
+                return Err(DescriptorError::NotADescriptor);
+            }
+            is_first = false;
+            if trimmed.contains(&b'\r') {
+                return Err(DescriptorError::LoneCarriageReturn { line: number });
+            }
+            if let Some(extent) = ExtentLine::parse(trimmed, number)? {
+                if self.extents.len() >= MAX_EXTENTS {
+                    return Err(DescriptorError::TooManyExtents);
+                }
+                self.extents.push(extent);
+            } else if let Some(entry) = entry {
+                self.entries.push(entry);
+            } else {
+                tracing::debug!(
+                    line = number,
+                    "a descriptor line that means nothing is kept as it is"
+                );
+            }
+        }
+        if is_first {
+            return Err(DescriptorError::NotADescriptor);
+        }
+        Ok(())
+    }
+
+    fn read_header(&mut self) -> Result<(), DescriptorError> {
+        if self.is_encrypted() {
+            return Err(DescriptorError::Encrypted);
+        }
+        let version = self.header("version").unwrap_or_default();
+        self.version = version.parse().ok().filter(|version| *version > 0).ok_or(
+            DescriptorError::BadValue {
+                key: "version",
+                value: version,
+            },
+        )?;
+        if self.version > 3 {
+            return Err(DescriptorError::Version(self.version));
+        }
+        self.cid = self.content_id("CID")?;
+        self.parent_cid = self.content_id("parentCID")?.unwrap_or(NO_PARENT);
+        if self.cid.is_none() {
+            tracing::warn!("the descriptor has no content id");
+        }
+        if self.extents.is_empty() {
+            return Err(DescriptorError::NoExtents);
+        }
+        Ok(())
+    }
+
+    fn content_id(&self, key: &'static str) -> Result<Option<u32>, DescriptorError> {
+        let Some(value) = self.header(key) else {
+            return Ok(None);
+        };
+        if !(1..=8).contains(&value.len()) || !value.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(DescriptorError::BadValue { key, value });
+        }
+        Ok(u32::from_str_radix(&value, 16).ok())
+    }
+
+    /// Key material in the header, or the host's encryption filter in the data base.
+    fn is_encrypted(&self) -> bool {
+        self.entries.iter().any(|entry| {
+            let key = self.slice(&entry.key).to_ascii_lowercase();
+            let value = self.slice(&entry.value).to_ascii_lowercase();
+            key.starts_with(b"encryption.")
+                || key.ends_with(b"keysafe")
+                || (key == b"ddb.iofilters" && contains(&value, b"vmwarevmcrypt"))
+        })
+    }
+
+    /// The text, byte for byte as it was parsed, but for patches made since.
+    #[cfg(test)]
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.text
+    }
+
+    pub(crate) fn extents(&self) -> &[ExtentLine] {
+        &self.extents
+    }
+
+    /// The content id of this link; `None` if the text has none.
+    pub(crate) fn cid(&self) -> Option<u32> {
+        self.cid
+    }
+
+    pub(crate) fn has_parent(&self) -> bool {
+        self.parent_cid != NO_PARENT
+    }
+
+    pub(crate) fn parent_hint(&self) -> Option<String> {
+        self.header("parentFileNameHint")
+    }
+
+    pub(crate) fn create_type(&self) -> Option<String> {
+        self.header("createType")
+    }
+
+    /// Whether the storage array took the snapshot, so that there is no parent file to follow.
+    pub(crate) fn is_native_snapshot(&self) -> bool {
+        self.header("isNativeSnapshot")
+            .is_some_and(|value| value.eq_ignore_ascii_case("yes"))
+    }
+
+    /// Whether changed-block tracking is attached: every write would have to be recorded there too.
+    pub(crate) fn has_change_tracking(&self) -> bool {
+        self.header("changeTrackPath").is_some()
+    }
+
+    /// A value of the disk data base; `key` without its prefix `ddb.`.
+    pub(crate) fn metadata(&self, key: &str) -> Option<String> {
+        let (_, entry) = self
+            .metadata_entries()
+            .find(|(name, _)| name.eq_ignore_ascii_case(key))?;
+        Some(self.value(entry))
+    }
+
+    /// The keys of the disk data base in file order, without their prefix.
+    pub(crate) fn metadata_keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = Vec::new();
+        for (key, _) in self.metadata_entries() {
+            if !keys.iter().any(|known| known.eq_ignore_ascii_case(&key)) {
+                keys.push(key);
+            }
+        }
+        keys
+    }
+
+    fn metadata_entries(&self) -> impl Iterator<Item = (String, &Entry)> {
+        self.entries.iter().filter_map(|entry| {
+            let key = self.slice(&entry.key);
+            let (prefix, rest) = key.split_at_checked(4)?;
+            prefix
+                .eq_ignore_ascii_case(b"ddb.")
+                .then(|| (String::from_utf8_lossy(rest).into_owned(), entry))
+        })
+    }
+
+    /// The file name in an extent line, as this system would write it.
+    pub(crate) fn file_name(&self, line: &ExtentLine) -> Result<OsString, DescriptorError> {
+        let encoding = self.header("encoding").unwrap_or_default();
+        encoding::file_name(&line.name, &encoding).ok_or_else(|| DescriptorError::Encoding {
+            name: String::from_utf8_lossy(&line.name).into_owned(),
+            encoding,
+        })
+    }
+
+    /// Gives the link a new content id and returns what has to change in the file, or `None` if it has no id at all.
+    ///
+    /// The id keeps its number of digits, and the long id its length, so that nothing else moves.
+    pub(crate) fn renew_content_id(&mut self, random: [u8; 16]) -> Option<Vec<Patch>> {
+        let old = self.cid?;
+        let place = self.find("CID")?.value.clone();
+        let digits = u32::try_from(place.len()).unwrap_or(8).min(8);
+        let mask = u32::MAX >> 32_u32.saturating_sub(digits.saturating_mul(4)).min(31);
+        let [a, b, c, d, long @ ..] = random;
+        let mut id = u32::from_le_bytes([a, b, c, d]) & mask;
+        while id == old || id >= NEVER_WRITTEN {
+            id = id.wrapping_add(1) & mask;
+        }
+        self.cid = Some(id);
+        let width = place.len();
+        let mut patches = vec![Patch {
+            position: place.start,
+            bytes: format!("{id:0width$x}").into_bytes(),
+        }];
+        let long_entry = self
+            .find("ddb.longContentID")
+            .map(|entry| entry.value.clone());
+        if let Some(place) = long_entry.filter(|place| place.len() == 32) {
+            let mut text: String = long.iter().map(|byte| format!("{byte:02x}")).collect();
+            text.push_str(&format!("{id:08x}"));
+            patches.push(Patch {
+                position: place.start,
+                bytes: text.into_bytes(),
+            });
+        }
+        for patch in &patches {
+            let end = patch.position.saturating_add(patch.bytes.len());
+            if let Some(target) = self.text.get_mut(patch.position..end) {
+                target.copy_from_slice(&patch.bytes);
+            }
+        }
+        Some(patches)
+    }
+
+    fn header(&self, key: &str) -> Option<String> {
+        self.find(key).map(|entry| self.value(entry))
+    }
+
+    /// The first line with this key; a repeated key has no effect.
+    fn find(&self, key: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| self.has_key(entry, key))
+    }
+
+    fn has_key(&self, entry: &Entry, key: &str) -> bool {
+        self.slice(&entry.key).eq_ignore_ascii_case(key.as_bytes())
+    }
+
+    fn value(&self, entry: &Entry) -> String {
+        String::from_utf8_lossy(self.slice(&entry.value)).into_owned()
+    }
+
+    fn slice(&self, range: &Range<usize>) -> &[u8] {
+        self.text.get(range.clone()).unwrap_or_default()
+    }
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack
+        .windows(needle.len())
+        .any(|window| window == needle)
+}
+
+/// Splits `key = "value"`, which stands `position` bytes into the text. Quotes end at the next quote: there is no escape.
+fn split_entry(line: &[u8], position: usize) -> Option<Entry> {
+    let equals = line.iter().position(|byte| *byte == b'=')?;
+    let (key, rest) = line.split_at_checked(equals)?;
+    let key = key.trim_ascii_end();
+    let value = rest.split_first()?.1.trim_ascii_start();
+    let mut start = position.saturating_add(line.len().saturating_sub(value.len()));
+    let value = match value.strip_prefix(b"\"") {
+        Some(quoted) => {
+            start = start.saturating_add(1);
+            quoted.split(|byte| *byte == b'"').next()?
+        }
+        None => value,
+    };
+    Some(Entry {
+        key: position..position.saturating_add(key.len()),
+        value: start..start.saturating_add(value.len()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const HOSTED: &str = "# Disk DescriptorFile\nversion=1\nencoding=\"UTF-8\"\nCID=1f2e3d4c\nparentCID=ffffffff\n\
+        isNativeSnapshot=\"no\"\ncreateType=\"monolithicSparse\"\n\n# Extent description\n\
+        RW 8388608 SPARSE \"disk.vmdk\"\n\n# The Disk Data Base \n#DDB\n\nddb.adapterType = \"lsilogic\"\n\
+        ddb.geometry.cylinders = \"522\"\nddb.longContentID = \"00112233445566778899aabb1f2e3d4c\"\n\
+        ddb.future.key=\"kept\"\nddb.adapterType = \"ide\"\n";
+
+    fn parse(text: &str) -> Result<Descriptor, DescriptorError> {
+        Descriptor::parse(text.as_bytes())
+    }
+
+    #[test]
+    fn keys_are_found_in_file_order_and_the_first_wins() {
+        let descriptor = parse(HOSTED).expect("valid");
+        assert_eq!(descriptor.cid(), Some(0x1f2e_3d4c));
+        assert!(!descriptor.has_parent());
+        assert_eq!(
+            descriptor.create_type().as_deref(),
+            Some("monolithicSparse")
+        );
+        assert_eq!(
+            descriptor.metadata("ADAPTERTYPE").as_deref(),
+            Some("lsilogic")
+        );
+        assert_eq!(
+            descriptor.metadata_keys(),
+            [
+                "adapterType",
+                "geometry.cylinders",
+                "longContentID",
+                "future.key"
+            ]
+        );
+        assert_eq!(descriptor.metadata("uuid"), None);
+        assert_eq!(descriptor.as_bytes(), HOSTED.as_bytes());
+    }
+
+    #[test]
+    fn a_new_content_id_moves_nothing() {
+        let mut descriptor = parse(HOSTED).expect("valid");
+        let patches = descriptor
+            .renew_content_id([0xab; 16])
+            .expect("there is an id");
+        let text = String::from_utf8(descriptor.as_bytes().to_vec()).expect("UTF-8");
+        assert_eq!(
+            text,
+            HOSTED
+                .replace(
+                    "00112233445566778899aabb1f2e3d4c",
+                    &format!("{}abababab", "ab".repeat(12))
+                )
+                .replace("1f2e3d4c", "abababab")
+        );
+        let mut patched = HOSTED.as_bytes().to_vec();
+        for patch in &patches {
+            patched[patch.position..][..patch.bytes.len()].copy_from_slice(&patch.bytes);
+        }
+        assert_eq!(patched, text.as_bytes());
+        assert_eq!(parse(&text).expect("valid").cid(), Some(0xabab_abab));
+    }
+
+    #[test]
+    fn a_short_content_id_keeps_its_width_and_reserved_ids_are_avoided() {
+        let text = "version=1\nCID=abc123\nparentCID=ffffffff\nRW 1 ZERO\n";
+        let mut descriptor = parse(text).expect("valid");
+        let patches = descriptor
+            .renew_content_id([0xff; 16])
+            .expect("there is an id");
+        assert_eq!(patches[0].bytes, b"ffffff");
+        let mut descriptor = parse(&text.replace("abc123", "12345678")).expect("valid");
+        let patches = descriptor
+            .renew_content_id([0xff; 16])
+            .expect("there is an id");
+        assert_eq!(patches[0].bytes, b"00000000");
+        let mut descriptor = parse(&text.replace("abc123", "7")).expect("valid");
+        let patches = descriptor
+            .renew_content_id([7; 16])
+            .expect("there is an id");
+        assert_eq!(patches[0].bytes, b"8");
+    }
+
+    #[test]
+    fn shapes_that_real_writers_leave_are_accepted() {
+        for text in [
+            "# comment\r\n\r\nversion=1 \r\nCID=7\r\nparentCID=ffffffff\r\nRW 1 ZERO \r\n",
+            "VERSION = 1\nCid = \"0000000A\"\nrw 1 zero\n",
+            "version=3\nCID=0\nRW 1 ZERO\nchangeTrackPath=\"x-ctk.vmdk\"\n",
+            "version=1\nCID=0\nRW 1 ZERO\nnonsense\nddb.x = \"unterminated\n",
+            "version=1\nCID=0\nRW 1 ZERO\n\0rubbish\rbehind the end",
+        ] {
+            let descriptor = parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(descriptor.extents().len(), 1, "{text}");
+            assert!(text.as_bytes().starts_with(descriptor.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn what_is_no_descriptor_is_refused() {
+        use ErrorKind::{Encrypted, InvalidDisk, Unsupported, UnsupportedVersion};
+        for (text, kind) in [
+            ("", InvalidDisk),
+            ("\n# only\n", InvalidDisk),
+            ("hello", InvalidDisk),
+            ("CID=1\nversion=1\nRW 1 ZERO\n", InvalidDisk),
+            ("version=1\nCID=1\n", InvalidDisk),
+            ("version=0\nRW 1 ZERO\n", InvalidDisk),
+            ("version=4\nRW 1 ZERO\n", UnsupportedVersion),
+            ("version=1\nCID=xyz\nRW 1 ZERO\n", InvalidDisk),
+            ("version=1\nCID=123456789\nRW 1 ZERO\n", InvalidDisk),
+            ("version=1\nCID=1\rparentCID=2\nRW 1 ZERO\n", InvalidDisk),
+            ("version=1\nRW 1 CLOUD \"x\"\n", Unsupported),
+            ("version=1\nencryption.keySafe=\"vmware:key\"\n", Encrypted),
+            (
+                "version=1\nRW 1 ZERO\nddb.iofilters = \"vmwarevmcrypt\"\n",
+                Encrypted,
+            ),
+        ] {
+            let error = parse(text).expect_err(text);
+            assert_eq!(error.kind(), kind, "{text}: {error}");
+        }
+        let endless = format!("version=1\n#{}\n", "x".repeat(MAX_TEXT));
+        assert_eq!(parse(&endless).expect_err("long").kind(), InvalidDisk);
+        let lines = format!("version=1\n{}", "RW 1 ZERO\n".repeat(MAX_EXTENTS + 1));
+        assert_eq!(parse(&lines).expect_err("many").kind(), InvalidDisk);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_parses_or_fails_without_a_panic(body in "(version=1\n)?[ -~\n\r\t\"=]{0,400}") {
+            if let Ok(mut descriptor) = parse(&body) {
+                prop_assert!(body.as_bytes().starts_with(descriptor.as_bytes()));
+                let before = descriptor.as_bytes().len();
+                let _ = descriptor.renew_content_id([3; 16]);
+                prop_assert_eq!(before, descriptor.as_bytes().len());
+                descriptor.metadata_keys();
+            }
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! One line of the extent description: `ACCESS SECTORS TYPE ["NAME" [OFFSET]]`.
+
+use disk_units::{Sector, SectorCount};
+
+use super::DescriptorError;
+
+/// What the descriptor lets a virtual machine do with an extent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    ReadWrite,
+    ReadOnly,
+    None,
+}
+
+/// The format of an extent's data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ExtentKind {
+    Flat,
+    Sparse,
+    Zero,
+    Vmfs,
+    VmfsSparse,
+    VmfsRdm,
+    VmfsRaw,
+    SeSparse,
+}
+
+impl ExtentKind {
+    const ALL: [(&str, Self); 8] = [
+        ("FLAT", Self::Flat),
+        ("SPARSE", Self::Sparse),
+        ("ZERO", Self::Zero),
+        ("VMFS", Self::Vmfs),
+        ("VMFSSPARSE", Self::VmfsSparse),
+        ("VMFSRDM", Self::VmfsRdm),
+        ("VMFSRAW", Self::VmfsRaw),
+        ("SESPARSE", Self::SeSparse),
+    ];
+
+    /// The keyword of the descriptor.
+    pub(crate) fn keyword(self) -> &'static str {
+        Self::ALL
+            .iter()
+            .find(|(_, kind)| *kind == self)
+            .map_or("", |(keyword, _)| keyword)
+    }
+}
+
+/// A parsed extent line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ExtentLine {
+    pub(crate) access: Access,
+    pub(crate) sectors: SectorCount,
+    pub(crate) kind: ExtentKind,
+    /// The file name as bytes of the descriptor's encoding; empty for extents without a file.
+    pub(crate) name: Vec<u8>,
+    /// Where in the file the extent begins.
+    pub(crate) offset: Sector,
+}
+
+impl ExtentLine {
+    /// `None` if the line does not begin with an access word.
+    pub(super) fn parse(line: &[u8], number: usize) -> Result<Option<Self>, DescriptorError> {
+        let bad = |problem| DescriptorError::BadExtent {
+            line: number,
+            problem,
+        };
+        let (word, rest) = split_word(line);
+        let access = match word.to_ascii_uppercase().as_slice() {
+            b"RW" => Access::ReadWrite,
+            b"RDONLY" => Access::ReadOnly,
+            b"NOACCESS" => Access::None,
+            _ => return Ok(None),
+        };
+        let (word, rest) = split_word(rest);
+        let sectors = decimal(word).ok_or_else(|| bad("the size is not a number of sectors"))?;
+        let (word, rest) = split_word(rest);
+        let kind = ExtentKind::ALL
+            .into_iter()
+            .find(|(keyword, _)| word.eq_ignore_ascii_case(keyword.as_bytes()))
+            .map(|(_, kind)| kind)
+            .ok_or_else(|| DescriptorError::UnknownExtentType {
+                line: number,
+                kind: String::from_utf8_lossy(word).into_owned(),
+            })?;
+        let (name, rest) = split_name(rest).ok_or_else(|| bad("the name has no closing quote"))?;
+        let (word, _) = split_word(rest);
+        let offset = match word {
+            b"" => None,
+            word => {
+                Some(decimal(word).ok_or_else(|| bad("the offset is not a number of sectors"))?)
+            }
+        };
+        match (kind, offset) {
+            (ExtentKind::Vmfs, Some(_)) => return Err(bad("a VMFS extent has no offset")),
+            (ExtentKind::Sparse | ExtentKind::VmfsSparse | ExtentKind::SeSparse, Some(1..)) => {
+                return Err(bad("a sparse extent has no offset"));
+            }
+            _ => {}
+        }
+        Ok(Some(Self {
+            access,
+            sectors: SectorCount::new(sectors),
+            kind,
+            name: name.to_vec(),
+            offset: Sector::new(offset.unwrap_or(0)),
+        }))
+    }
+}
+
+fn split_word(text: &[u8]) -> (&[u8], &[u8]) {
+    let text = text.trim_ascii_start();
+    let end = text
+        .iter()
+        .position(u8::is_ascii_whitespace)
+        .unwrap_or(text.len());
+    text.split_at(end)
+}
+
+/// A quoted name, or a bare word where a writer left the quotes out; `None` if a quote never closes.
+fn split_name(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let Some(quoted) = text.trim_ascii_start().strip_prefix(b"\"") else {
+        return Some(split_word(text));
+    };
+    let end = quoted.iter().position(|byte| *byte == b'"')?;
+    let (name, rest) = quoted.split_at(end);
+    Some((name, rest.split_first()?.1))
+}
+
+/// Digits only: no sign, no overflow.
+fn decimal(word: &[u8]) -> Option<u64> {
+    if !word.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(word).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_is_read() {
+        let line = br#"RW 2048 FLAT "a b-flat.vmdk" 63 {uuid} device"#;
+        let parsed = ExtentLine::parse(line, 1)
+            .expect("valid")
+            .expect("an extent");
+        assert_eq!(parsed.access, Access::ReadWrite);
+        assert_eq!(parsed.sectors, SectorCount::new(2048));
+        assert_eq!(parsed.kind, ExtentKind::Flat);
+        assert_eq!(parsed.name, b"a b-flat.vmdk");
+        assert_eq!(parsed.offset, Sector::new(63));
+        assert_eq!(ExtentLine::parse(b"RWX 1 ZERO", 1).expect("not one"), None);
+        let zero = ExtentLine::parse(b"RDONLY\t0  zero", 1)
+            .expect("valid")
+            .expect("an extent");
+        assert_eq!(
+            (zero.kind, zero.sectors),
+            (ExtentKind::Zero, SectorCount::ZERO)
+        );
+    }
+
+    #[test]
+    fn broken_lines_are_errors() {
+        for line in [
+            "RW",
+            "RW -5 FLAT \"x\" 0",
+            "RW 18446744073709551616 FLAT \"x\" 0",
+            "RW 1",
+            "RW 1 FLAT \"x",
+            "RW 1 FLAT \"x\" y",
+            "RW 1 VMFS \"x\" 0",
+            "RW 1 SPARSE \"x\" 8",
+        ] {
+            assert!(ExtentLine::parse(line.as_bytes(), 3).is_err(), "{line}");
+        }
+    }
+}

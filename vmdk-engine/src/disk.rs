@@ -1,0 +1,327 @@
+//! An open disk: the public face of the engine.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use disk_units::{SECTOR_SIZE, Sector, SectorCount, SectorRange};
+
+use crate::error::{Error, Operation, Refusal};
+use crate::extent::ZeroMode;
+use crate::gate::{FolderGate, OpenGate};
+use crate::info::DiskInfo;
+use crate::link::Link;
+use crate::map::Extents;
+use crate::units::range_of;
+
+/// How to open a disk. The default: for reading, with all that it needs, under [`FolderGate`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct OpenOptions {
+    writable: bool,
+    single_link: bool,
+    gate: Arc<dyn OpenGate>,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self {
+            writable: false,
+            single_link: false,
+            gate: Arc::new(FolderGate),
+        }
+    }
+}
+
+impl OpenOptions {
+    /// The default options.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether to open for writing too. That takes an advisory lock, which another open for writing respects.
+    #[must_use]
+    pub fn writable(mut self, writable: bool) -> Self {
+        self.writable = writable;
+        self
+    }
+
+    /// Whether to open the named link of a snapshot chain alone: what it does not hold itself reads as zeros.
+    #[must_use]
+    pub fn single_link(mut self, single_link: bool) -> Self {
+        self.single_link = single_link;
+        self
+    }
+
+    /// Who decides which files may be opened, and opens them.
+    #[must_use]
+    pub fn gate(mut self, gate: Arc<dyn OpenGate>) -> Self {
+        self.gate = gate;
+        self
+    }
+
+    pub(crate) fn is_writable(&self) -> bool {
+        self.writable
+    }
+
+    pub(crate) fn is_single_link(&self) -> bool {
+        self.single_link
+    }
+
+    pub(crate) fn open_gate(&self) -> &dyn OpenGate {
+        &*self.gate
+    }
+}
+
+/// An open virtual disk.
+///
+/// Positions and lengths are sectors of 512 bytes. All calls block on file access only, may run in parallel from any
+/// number of threads, and never keep each other waiting but where they change the same grains. Of two overlapping
+/// writes at the same time either may win, sector by sector.
+///
+/// Written data is durable after [`Disk::flush`] or [`Disk::close`]. A crash before that loses at most what was written
+/// since; it never shows one sector's data in another.
+#[derive(Debug)]
+pub struct Disk {
+    link: Link,
+    is_writable: bool,
+    is_finished: bool,
+}
+
+const _: () = {
+    const fn shareable<T: Send + Sync>() {}
+    shareable::<Disk>();
+};
+
+impl Disk {
+    /// Opens the disk whose descriptor is the file `path`, or is embedded in it.
+    ///
+    /// # Errors
+    /// By [`kind`](Error::kind): [`NotFound`], [`PermissionDenied`] and [`AccessRefused`] for the file itself;
+    /// [`ExtentNotFound`], [`PermissionDenied`] and [`AccessRefused`] for one that the descriptor names;
+    /// [`InvalidDisk`], [`UnsupportedVersion`], [`Unsupported`], [`Encoding`], [`Encrypted`] and [`InvalidChain`] for
+    /// what is in them. Opening for writing adds [`NeedsRepair`] and [`AlreadyLocked`].
+    ///
+    /// [`NotFound`]: crate::ErrorKind::NotFound
+    /// [`PermissionDenied`]: crate::ErrorKind::PermissionDenied
+    /// [`AccessRefused`]: crate::ErrorKind::AccessRefused
+    /// [`ExtentNotFound`]: crate::ErrorKind::ExtentNotFound
+    /// [`InvalidDisk`]: crate::ErrorKind::InvalidDisk
+    /// [`UnsupportedVersion`]: crate::ErrorKind::UnsupportedVersion
+    /// [`Unsupported`]: crate::ErrorKind::Unsupported
+    /// [`Encoding`]: crate::ErrorKind::Encoding
+    /// [`Encrypted`]: crate::ErrorKind::Encrypted
+    /// [`InvalidChain`]: crate::ErrorKind::InvalidChain
+    /// [`NeedsRepair`]: crate::ErrorKind::NeedsRepair
+    /// [`AlreadyLocked`]: crate::ErrorKind::AlreadyLocked
+    pub fn open(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Self, Error> {
+        let link = Link::open(path.as_ref(), options)
+            .map_err(|error| error.during(Operation::Open, None))?;
+        Ok(Self {
+            link,
+            is_writable: options.writable,
+            is_finished: false,
+        })
+    }
+
+    /// The size of the disk.
+    #[must_use]
+    pub fn capacity(&self) -> SectorCount {
+        self.link.capacity()
+    }
+
+    /// Whether the disk was opened for writing.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.is_writable
+    }
+
+    /// What the disk says of itself.
+    #[must_use]
+    pub fn info(&self) -> DiskInfo {
+        self.link.info()
+    }
+
+    /// Fills `buf`, whose length is a multiple of 512 bytes, with the sectors from `start` on.
+    ///
+    /// # Errors
+    /// [`OutOfRange`](crate::ErrorKind::OutOfRange) and [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for the
+    /// request, [`Corrupt`](crate::ErrorKind::Corrupt) and [`Io`](crate::ErrorKind::Io) for the place. The content of
+    /// `buf` is then unspecified.
+    pub fn read_at(&self, start: Sector, buf: &mut [u8]) -> Result<(), Error> {
+        let request = self.check_buffer(start, buf);
+        let range = range_of(start, buf);
+        request
+            .and_then(|()| self.link.read(start, buf))
+            .map_err(|error| self.described(error, Operation::Read, range))
+    }
+
+    /// Writes `buf`, whose length is a multiple of 512 bytes, to the sectors from `start` on.
+    ///
+    /// # Errors
+    /// As [`Disk::read_at`], and [`ReadOnly`](crate::ErrorKind::ReadOnly), [`DiskFull`](crate::ErrorKind::DiskFull),
+    /// [`FileTooBig`](crate::ErrorKind::FileTooBig), [`WritesSuspended`](crate::ErrorKind::WritesSuspended). Each sector
+    /// of the range then holds its old or its new content; sectors outside are as they were.
+    pub fn write_at(&self, start: Sector, buf: &[u8]) -> Result<(), Error> {
+        let range = range_of(start, buf);
+        self.check_buffer(start, buf)
+            .and_then(|()| self.check_writable())
+            .and_then(|()| {
+                if buf.is_empty() {
+                    Ok(())
+                } else {
+                    self.link.write(start, buf)
+                }
+            })
+            .map_err(|error| self.described(error, Operation::Write, range))
+    }
+
+    /// Makes `range` read as zeros.
+    ///
+    /// With [`ZeroMode::MayFree`], whole grains of sparse extents are freed and thin flat files get holes; with
+    /// [`ZeroMode::MustAllocate`], every sector has its own space afterwards, so that a later write cannot run out of
+    /// it. The `Fast` modes do the same, or fail at once without a change where it would take as long as writing.
+    ///
+    /// # Errors
+    /// As [`Disk::write_at`], and [`NotFast`](crate::ErrorKind::NotFast) for the `Fast` modes.
+    pub fn write_zeroes(&self, range: SectorRange, mode: ZeroMode) -> Result<(), Error> {
+        self.check_range(range)
+            .and_then(|()| self.check_writable())
+            .and_then(|()| {
+                if range.is_empty() {
+                    Ok(())
+                } else {
+                    self.link.write_zeroes(range, mode)
+                }
+            })
+            .map_err(|error| self.described(error, Operation::WriteZeroes, range))
+    }
+
+    /// Discards `range`: its content is no longer needed.
+    ///
+    /// Whole grains of sparse extents are freed and read as zeros; sectors of grains that are covered in part keep
+    /// their content. Flat extents read as zeros afterwards: thin files get holes, fully allocated ones keep their
+    /// space. Where the file system can do neither, their content stays.
+    ///
+    /// # Errors
+    /// As [`Disk::write_at`].
+    pub fn trim(&self, range: SectorRange) -> Result<(), Error> {
+        self.check_range(range)
+            .and_then(|()| self.check_writable())
+            .and_then(|()| {
+                if range.is_empty() {
+                    Ok(())
+                } else {
+                    self.link.trim(range)
+                }
+            })
+            .map_err(|error| self.described(error, Operation::Trim, range))
+    }
+
+    /// Makes everything durable that was written before this call.
+    ///
+    /// # Errors
+    /// [`Io`](crate::ErrorKind::Io) or [`DiskFull`](crate::ErrorKind::DiskFull); then the disk takes no more writes.
+    pub fn flush(&self) -> Result<(), Error> {
+        if !self.is_writable {
+            return Ok(());
+        }
+        self.link
+            .flush()
+            .map_err(|error| error.at(self.link.path()).during(Operation::Flush, None))
+    }
+
+    /// What of `range` is allocated: runs in order, which cover it exactly and differ from their neighbours.
+    ///
+    /// Computed as the iterator advances, in bounded memory. What is written meanwhile may or may not show.
+    /// Sectors that hold data are never reported as anything but [`Allocation::Data`](crate::Allocation::Data); those
+    /// of flat extents are holes only where the file system says so.
+    ///
+    /// # Errors
+    /// The first item that fails is the last item.
+    pub fn extents(&self, range: SectorRange) -> Extents<'_> {
+        let failed = self
+            .check_range(range)
+            .err()
+            .map(|error| self.described(error, Operation::Map, range));
+        Extents::new(self, range, failed)
+    }
+
+    /// A value of the descriptor's disk data base; `key` without its prefix `ddb.`, in any case.
+    #[must_use]
+    pub fn metadata(&self, key: &str) -> Option<String> {
+        self.link.metadata(key)
+    }
+
+    /// The keys of the disk data base in file order, without their prefix.
+    #[must_use]
+    pub fn metadata_keys(&self) -> Vec<String> {
+        self.link.metadata_keys()
+    }
+
+    /// Flushes, notes in the files that they were closed properly, and closes them.
+    ///
+    /// Dropping a disk does the same, and can only log a failure.
+    ///
+    /// # Errors
+    /// As [`Disk::flush`].
+    pub fn close(mut self) -> Result<(), Error> {
+        self.finish()
+    }
+
+    fn finish(&mut self) -> Result<(), Error> {
+        if !self.is_writable || self.is_finished {
+            return Ok(());
+        }
+        self.is_finished = true;
+        self.link
+            .close()
+            .map_err(|error| error.at(self.link.path()).during(Operation::Close, None))
+    }
+
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
+    }
+
+    #[cold]
+    fn described(&self, error: Error, operation: Operation, range: SectorRange) -> Error {
+        error.at(self.link.path()).during(operation, Some(range))
+    }
+
+    fn check_buffer(&self, start: Sector, buf: &[u8]) -> Result<(), Error> {
+        if !buf.len().is_multiple_of(SECTOR_SIZE) {
+            return Err(Refusal::NotWholeSectors { bytes: buf.len() }.into());
+        }
+        let count = crate::units::sectors_of(buf);
+        let range = SectorRange::new(start, count).ok_or_else(|| self.out_of_range())?;
+        self.check_range(range)
+    }
+
+    fn check_range(&self, range: SectorRange) -> Result<(), Error> {
+        if range.end().get() > self.capacity().get() {
+            return Err(self.out_of_range());
+        }
+        Ok(())
+    }
+
+    fn out_of_range(&self) -> Error {
+        let capacity = self.capacity().get();
+        Refusal::OutOfRange { capacity }.into()
+    }
+
+    fn check_writable(&self) -> Result<(), Error> {
+        if self.is_writable {
+            Ok(())
+        } else {
+            Err(Refusal::ReadOnlyDisk.into())
+        }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        if let Err(error) = self.finish() {
+            tracing::warn!(%error, "closing a disk on drop failed");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! One extent of a disk: a range of its sectors, stored in one format.
+//!
+//! Positions are relative to the extent. Callers have cut requests at the borders of extents and checked that they
+//! lie inside; all calls may run in parallel.
+
+pub(crate) mod cache;
+pub(crate) mod flat;
+pub(crate) mod header;
+pub(crate) mod sparse;
+pub(crate) mod stream;
+pub(crate) mod table;
+pub(crate) mod zero;
+
+use std::fmt;
+
+use disk_units::{Sector, SectorCount, SectorRange};
+
+use crate::error::{Error, Refusal};
+use crate::map::Allocation;
+
+/// How zeros may be written; see [`Disk::write_zeroes`](crate::Disk::write_zeroes).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ZeroMode {
+    /// Space may be given back.
+    MayFree,
+    /// Afterwards there is space for every sector.
+    MustAllocate,
+    /// As [`ZeroMode::MayFree`], but only if that is faster than writing zeros.
+    FastMayFree,
+    /// As [`ZeroMode::MustAllocate`], but only if that is faster than writing zeros.
+    FastMustAllocate,
+}
+
+impl ZeroMode {
+    pub(crate) fn may_free(self) -> bool {
+        matches!(self, Self::MayFree | Self::FastMayFree)
+    }
+
+    pub(crate) fn is_fast_only(self) -> bool {
+        matches!(self, Self::FastMayFree | Self::FastMustAllocate)
+    }
+}
+
+/// A run of an extent and whether it holds data.
+pub(crate) type MapRun = Result<(SectorRange, Allocation), Error>;
+
+/// What every format can do. Formats that are only read keep the defaults.
+pub(crate) trait Extent: fmt::Debug + Send + Sync {
+    /// Fills `buf`, whole sectors, from `start`.
+    fn read(&self, start: Sector, buf: &mut [u8]) -> Result<(), Error>;
+
+    /// What is allocated in `range`: runs in order, without a gap; neighbours may be alike.
+    fn map<'a>(&'a self, range: SectorRange) -> Box<dyn Iterator<Item = MapRun> + Send + 'a>;
+
+    /// Writes `buf`, whole sectors, at `start`.
+    fn write(&self, _start: Sector, _buf: &[u8]) -> Result<(), Error> {
+        Err(Refusal::ReadOnlyExtent.into())
+    }
+
+    /// Makes `range` read as zeros. Fast-only modes have been asked about by [`Extent::zeroes_fast`].
+    fn write_zeroes(&self, _range: SectorRange, _mode: ZeroMode) -> Result<(), Error> {
+        Err(Refusal::ReadOnlyExtent.into())
+    }
+
+    /// Whether zeroing `range` in this mode is faster than writing zeros.
+    fn zeroes_fast(&self, _range: SectorRange, _mode: ZeroMode) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    /// Discards `range`, as far as the format can.
+    fn trim(&self, _range: SectorRange) -> Result<(), Error> {
+        Err(Refusal::ReadOnlyExtent.into())
+    }
+
+    /// Makes durable what was written before.
+    fn flush(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Flushes, and notes in the file that nothing is pending.
+    fn close(&self) -> Result<(), Error> {
+        self.flush()
+    }
+
+    /// The granularity that the extent works best with; `None` if it has none.
+    fn grain(&self) -> Option<SectorCount> {
+        None
+    }
+}

@@ -1,0 +1,290 @@
+//! The check before a sparse extent is written: every place that the metadata names is where nothing else is.
+//!
+//! Writing in place trusts the tables, so a wrong one would turn a write into damage elsewhere. The scan reads every
+//! table once, a megabyte at a time, and keeps one bit for each grain of the file.
+
+use disk_units::{Sector, SectorCount, SectorRange};
+
+use super::super::table::{Tables, little_endian, read_directory};
+use crate::error::{Cause, Error, ErrorKind, IoFault};
+use crate::storage::Storage;
+use crate::units::{byte_position, clamped, is_zero};
+
+/// Tables read at once.
+const BATCH_BYTES: u64 = 1 << 20;
+
+/// Sector numbers in tables end here.
+const ADDRESSABLE: u64 = 1 << 32;
+
+/// What must be repaired before the extent can be written.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ScanError {
+    #[error("grain table {0} is in one grain directory only")]
+    DirectoriesDiffer(usize),
+    #[error(
+        "the grain table at sector {0} lies inside other metadata or behind the end of the file"
+    )]
+    TableMisplaced(u32),
+    #[error("the grain table at sector {0} overlaps another")]
+    TablesOverlap(u32),
+    #[error("grain table {0} and its redundant copy differ")]
+    CopiesDiffer(usize),
+    #[error("the grain at sector {0} lies inside the metadata or behind the end of the file")]
+    GrainMisplaced(u32),
+    #[error("the grain at sector {0} overlaps another")]
+    GrainsOverlap(u32),
+}
+
+impl Cause for ScanError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::NeedsRepair
+    }
+}
+
+/// What a writer needs to know of a consistent extent.
+#[derive(Debug)]
+pub(super) struct Scanned {
+    /// The file's length, rounded up to sectors.
+    pub(super) file: SectorCount,
+    pub(super) redundant_directory: Option<Vec<u32>>,
+}
+
+/// Checks the directories and all tables. After an unclean shutdown, redundant tables are brought up to date.
+pub(super) fn scan(storage: &dyn Storage, tables: &Tables) -> Result<Scanned, Error> {
+    let shape = &tables.shape;
+    let length = storage
+        .len()
+        .map_err(|error| IoFault::new("asking for the length of the file", error))?;
+    let directory: Vec<u32> = (0..shape.directory_entries)
+        .map(|table| tables.sector_of(table))
+        .collect();
+    let redundant_directory = shape
+        .redundant_directory
+        .map(|start| read_directory(storage, start, shape.directory_entries))
+        .transpose()?;
+    let copies = redundant_directory.as_deref().unwrap_or_default();
+    let whole = SectorCount::new(length.get() / 512);
+    let table_starts = check_directories(tables, &directory, copies, whole)?;
+    let mut grains = Grains::new(tables, &table_starts, whole);
+    let mut stale = Vec::new();
+    for batch in batches(&directory, copies, shape.table_len().get()) {
+        let primary = read_tables(storage, batch.primary, batch.sectors)?;
+        if batch.redundant != 0 {
+            let redundant = read_tables(storage, batch.redundant, batch.sectors)?;
+            if primary != redundant {
+                if !shape.is_dirty {
+                    return Err(ScanError::CopiesDiffer(batch.first_table).into());
+                }
+                stale.push(batch);
+            }
+        }
+        if !is_zero(&primary) {
+            for entry in little_endian(&primary) {
+                grains.enter(entry)?;
+            }
+        }
+    }
+    for batch in stale {
+        // The last writer had not come to this copy yet; the primary one is complete by the order of writing.
+        tracing::warn!(
+            table = batch.first_table,
+            "bringing redundant grain tables up to date"
+        );
+        let primary = read_tables(storage, batch.primary, batch.sectors)?;
+        storage
+            .write_all_at(
+                &primary,
+                byte_position(Sector::new(u64::from(batch.redundant))),
+            )
+            .map_err(|error| IoFault::new("writing redundant grain tables", error))?;
+    }
+    Ok(Scanned {
+        file: length.sectors_rounded_up(),
+        redundant_directory,
+    })
+}
+
+/// Checks where tables are; returns the starts of all of them, ascending.
+fn check_directories(
+    tables: &Tables,
+    directory: &[u32],
+    copies: &[u32],
+    file: SectorCount,
+) -> Result<Vec<u32>, Error> {
+    let length = tables.shape.table_len();
+    for (index, (primary, copy)) in directory.iter().zip(copies).enumerate() {
+        if (*primary == 0) != (*copy == 0) {
+            return Err(ScanError::DirectoriesDiffer(index).into());
+        }
+    }
+    let mut starts: Vec<u32> = directory
+        .iter()
+        .chain(copies)
+        .copied()
+        .filter(|start| *start != 0)
+        .collect();
+    starts.sort_unstable();
+    let mut free_from = 0;
+    for start in &starts {
+        let range = clamped(Sector::new(u64::from(*start)), length);
+        let in_file = range.end().get() <= file.get();
+        if !in_file
+            || tables
+                .shape
+                .reserved()
+                .any(|reserved| reserved.intersection(range).is_some())
+        {
+            return Err(ScanError::TableMisplaced(*start).into());
+        }
+        if range.start().get() < free_from {
+            return Err(ScanError::TablesOverlap(*start).into());
+        }
+        free_from = range.end().get();
+    }
+    Ok(starts)
+}
+
+/// Consecutive tables that lie together in the file, as do their copies.
+#[derive(Debug)]
+struct Batch {
+    first_table: usize,
+    primary: u32,
+    /// 0 if there are no copies.
+    redundant: u32,
+    sectors: u64,
+}
+
+fn batches(directory: &[u32], copies: &[u32], table_len: u64) -> Vec<Batch> {
+    let limit = BATCH_BYTES / 512;
+    let mut batches: Vec<Batch> = Vec::new();
+    let copies = copies.iter().copied().chain(std::iter::repeat(0));
+    for (first_table, (primary, redundant)) in directory.iter().copied().zip(copies).enumerate() {
+        if primary == 0 {
+            continue;
+        }
+        let follows = |start: u32, sectors: u64, next: u32| {
+            u64::from(start).checked_add(sectors) == Some(u64::from(next))
+        };
+        match batches.last_mut() {
+            Some(batch)
+                if batch.sectors < limit
+                    && follows(batch.primary, batch.sectors, primary)
+                    && (redundant == 0 || follows(batch.redundant, batch.sectors, redundant)) =>
+            {
+                batch.sectors = batch.sectors.saturating_add(table_len);
+            }
+            _ => batches.push(Batch {
+                first_table,
+                primary,
+                redundant,
+                sectors: table_len,
+            }),
+        }
+    }
+    batches
+}
+
+fn read_tables(storage: &dyn Storage, start: u32, sectors: u64) -> Result<Vec<u8>, Error> {
+    let bytes = usize::try_from(sectors.saturating_mul(512)).unwrap_or(0);
+    let mut buffer = vec![0; bytes];
+    storage
+        .read_exact_at(&mut buffer, byte_position(Sector::new(u64::from(start))))
+        .map_err(|error| IoFault::new("reading grain tables", error))?;
+    Ok(buffer)
+}
+
+/// The grains met so far.
+struct Grains<'a> {
+    tables: &'a Tables,
+    /// Starts of the tables among the grains, ascending.
+    late_tables: &'a [u32],
+    file: SectorCount,
+    taken: Vec<u64>,
+    /// How far grains lie off multiples of their size; the same for all in files that any known program wrote.
+    offset: Option<u64>,
+    is_mixed: bool,
+}
+
+impl<'a> Grains<'a> {
+    fn new(tables: &'a Tables, table_starts: &'a [u32], file: SectorCount) -> Self {
+        let first_late =
+            table_starts.partition_point(|start| u64::from(*start) < tables.shape.data_start.get());
+        let slots = tables
+            .shape
+            .grain
+            .grains_in(SectorCount::new(file.get().min(ADDRESSABLE)));
+        let words = usize::try_from(slots.div_ceil(64)).unwrap_or(0);
+        Self {
+            tables,
+            late_tables: table_starts.get(first_late..).unwrap_or_default(),
+            file,
+            taken: vec![0; words.saturating_add(1)],
+            offset: None,
+            is_mixed: false,
+        }
+    }
+
+    fn enter(&mut self, entry: u32) -> Result<(), Error> {
+        if entry <= 1 {
+            return Ok(());
+        }
+        let size = self.tables.shape.grain;
+        let start = Sector::new(u64::from(entry));
+        let range = clamped(start, size.count());
+        let is_placed =
+            start >= self.tables.shape.data_start && range.end().get() <= self.file.get();
+        if !is_placed || self.hits_table(range) {
+            return Err(ScanError::GrainMisplaced(entry).into());
+        }
+        let offset = size.offset_in(start);
+        if *self.offset.get_or_insert(offset) != offset {
+            // Grains at odd distances: a bit for each no longer tells whether they overlap.
+            if self.tables.shape.is_dirty {
+                return Err(ScanError::GrainsOverlap(entry).into());
+            }
+            if !self.is_mixed {
+                tracing::warn!("grains are not aligned alike, so that overlaps are not looked for");
+            }
+            self.is_mixed = true;
+        }
+        let slot = size.grain_of(start);
+        let word = usize::try_from(slot / 64).unwrap_or(usize::MAX);
+        let bit = 1_u64.rotate_left(u32::try_from(slot % 64).unwrap_or(0));
+        if let Some(word) = self.taken.get_mut(word) {
+            if *word & bit != 0 && !self.is_mixed {
+                return Err(ScanError::GrainsOverlap(entry).into());
+            }
+            *word |= bit;
+        }
+        Ok(())
+    }
+
+    fn hits_table(&self, range: SectorRange) -> bool {
+        let length = self.tables.shape.table_len();
+        let reach = Sector::new(range.start().get().saturating_sub(length.get()));
+        let first = self
+            .late_tables
+            .partition_point(|start| u64::from(*start) <= reach.get());
+        self.late_tables
+            .get(first)
+            .is_some_and(|start| u64::from(*start) < range.end().get())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_that_lie_together_are_read_together() {
+        let batches = batches(&[100, 104, 0, 108, 300], &[200, 204, 0, 208, 400], 4);
+        let starts: Vec<_> = batches
+            .iter()
+            .map(|batch| (batch.primary, batch.redundant, batch.sectors))
+            .collect();
+        assert_eq!(starts, [(100, 200, 12), (300, 400, 4)]);
+        assert_eq!(super::batches(&[100, 104], &[], 4).len(), 1);
+        let long: Vec<u32> = (0..2000).map(|table| 100 + table * 4).collect();
+        assert_eq!(super::batches(&long, &[], 4).len(), 4);
+    }
+}

@@ -1,0 +1,93 @@
+//! Structures as they lie in files: little-endian, packed, with their sizes asserted.
+//!
+//! Facts: "Virtual Disk Format 5.0" (VMware technical note).
+
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// The first four bytes of a hosted sparse extent.
+pub(crate) const SPARSE_MAGIC: &[u8; 4] = b"KDMV";
+/// The same, in the other case: what one known writer leaves until a file is complete.
+pub(crate) const UNFINISHED_SPARSE_MAGIC: &[u8; 4] = b"kdmv";
+/// The first four bytes of an ESX copy-on-write extent.
+pub(crate) const COWD_MAGIC: &[u8; 4] = b"COWD";
+/// The first eight bytes of a space-efficient sparse extent.
+pub(crate) const SESPARSE_MAGIC: [u8; 8] = 0xcafe_babe_u64.to_le_bytes();
+
+/// The grain directory stands at the end; the footer says where.
+pub(crate) const GD_AT_END: u64 = u64::MAX;
+
+/// The four bytes that a transfer as text would have damaged.
+pub(crate) const NEWLINE_BYTES: [u8; 4] = *b"\n \r\n";
+
+/// Bit 0 of the flags: the newline bytes are valid.
+pub(crate) const FLAG_NEWLINES: u32 = 1 << 0;
+/// Bit 1: the redundant grain directory is valid.
+pub(crate) const FLAG_REDUNDANT: u32 = 1 << 1;
+/// Bit 2: a grain table entry of 1 means a grain of zeros.
+pub(crate) const FLAG_ZEROED: u32 = 1 << 2;
+/// Bit 16: grains are compressed.
+pub(crate) const FLAG_COMPRESSED: u32 = 1 << 16;
+/// Bit 17: markers stand in front of grains and metadata.
+pub(crate) const FLAG_MARKERS: u32 = 1 << 17;
+/// The high half holds flags that a reader must know.
+pub(crate) const INCOMPATIBLE_FLAGS: u32 = 0xffff_0000;
+
+/// Where the dirty byte stands in [`SparseHeader`].
+pub(crate) const UNCLEAN_SHUTDOWN_AT: u64 = 72;
+
+/// Sector 0 of a hosted sparse extent. Offsets and lengths are sectors.
+#[derive(Clone, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(crate) struct SparseHeader {
+    pub(crate) magic: [u8; 4],
+    pub(crate) version: U32,
+    pub(crate) flags: U32,
+    pub(crate) capacity: U64,
+    pub(crate) grain_size: U64,
+    pub(crate) descriptor_offset: U64,
+    pub(crate) descriptor_size: U64,
+    pub(crate) entries_per_table: U32,
+    pub(crate) redundant_directory: U64,
+    pub(crate) directory: U64,
+    pub(crate) overhead: U64,
+    pub(crate) unclean_shutdown: u8,
+    pub(crate) newline_bytes: [u8; 4],
+    pub(crate) compress_algorithm: U16,
+    pub(crate) pad: [u8; 433],
+}
+
+const _: () = assert!(size_of::<SparseHeader>() == 512);
+const _: () = assert!(std::mem::offset_of!(SparseHeader, directory) == 56);
+const _: () = assert!(std::mem::offset_of!(SparseHeader, unclean_shutdown) == 72);
+
+/// The sector in front of a table, directory or footer of a stream-optimised extent.
+#[derive(Clone, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(crate) struct Marker {
+    /// Sectors of the structure that follows.
+    pub(crate) sectors: U64,
+    /// Zero; anything else makes this a grain record.
+    pub(crate) size: U32,
+    pub(crate) kind: U32,
+    pub(crate) pad: [u8; 496],
+}
+
+const _: () = assert!(size_of::<Marker>() == 512);
+
+/// [`Marker::kind`] of the end of the stream.
+pub(crate) const MARKER_END: u32 = 0;
+/// [`Marker::kind`] of a footer.
+pub(crate) const MARKER_FOOTER: u32 = 3;
+
+/// What stands in front of the compressed bytes of a grain.
+#[derive(Clone, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(crate) struct GrainRecord {
+    /// The first guest sector of the grain, relative to the extent.
+    pub(crate) first_sector: U64,
+    /// Compressed bytes that follow.
+    pub(crate) size: U32,
+}
+
+const _: () = assert!(size_of::<GrainRecord>() == 12);

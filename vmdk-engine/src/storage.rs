@@ -1,0 +1,107 @@
+//! Where bytes live: positional, thread-safe access to one file, or to something that stands in for a file.
+//!
+//! All input and output of the engine goes through [`Storage`], so that a test can hold, fail, reorder or lose any of
+//! it. [`FileStorage`] is a file of the operating system, [`MemoryStorage`] a vector of bytes.
+
+mod file;
+mod memory;
+
+use std::fmt;
+use std::io;
+use std::ops::Range;
+
+use disk_units::ByteLen;
+
+pub use file::FileStorage;
+pub use memory::MemoryStorage;
+
+/// Positional access to the bytes of one file. All calls may run in parallel.
+///
+/// Positions and lengths are bytes. A write past the end extends the file; what lies between reads as zeros.
+pub trait Storage: fmt::Debug + Send + Sync {
+    /// Fills `buf` from `position`.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` if the file ends before `buf` is full; `buf` then holds what there was.
+    fn read_exact_at(&self, buf: &mut [u8], position: ByteLen) -> io::Result<()>;
+
+    /// Writes all of `buf` at `position`.
+    ///
+    /// # Errors
+    /// What the operating system reports. A part of `buf` may have been written.
+    fn write_all_at(&self, buf: &[u8], position: ByteLen) -> io::Result<()>;
+
+    /// The length of the file.
+    ///
+    /// # Errors
+    /// What the operating system reports.
+    fn len(&self) -> io::Result<ByteLen>;
+
+    /// Whether the file has no bytes.
+    ///
+    /// # Errors
+    /// What the operating system reports.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()?.is_zero())
+    }
+
+    /// Cuts the file, or extends it by zeros that need take no space.
+    ///
+    /// # Errors
+    /// What the operating system reports.
+    fn set_len(&self, len: ByteLen) -> io::Result<()>;
+
+    /// Makes everything written before this call durable, with as much of the file's length as is needed to read it.
+    ///
+    /// # Errors
+    /// What the operating system reports; then nothing is known of earlier writes.
+    fn sync_data(&self) -> io::Result<()>;
+
+    /// Makes the range read as zeros and gives its space back. The length of the file stays.
+    ///
+    /// # Errors
+    /// `Unsupported` where that cannot be done; nothing has changed then.
+    fn punch_hole(&self, range: Range<ByteLen>) -> io::Result<()>;
+
+    /// Makes the range read as zeros, quickly, and keeps or gets space for it. The length of the file stays.
+    ///
+    /// # Errors
+    /// `Unsupported` where that cannot be done; nothing has changed then.
+    fn zero_range(&self, range: Range<ByteLen>) -> io::Result<()>;
+
+    /// Whether [`Storage::punch_hole`] works here; found out without changing anything.
+    fn can_punch_holes(&self) -> bool;
+
+    /// The first run at or behind `position` that may hold data; `None` if only holes follow.
+    ///
+    /// What lies outside such runs reads as zeros. Where the operating system cannot tell, all of the file is data.
+    ///
+    /// # Errors
+    /// What the operating system reports.
+    fn next_data(&self, position: ByteLen) -> io::Result<Option<Range<ByteLen>>>;
+
+    /// Whether the file occupies less space than its length.
+    ///
+    /// # Errors
+    /// What the operating system reports.
+    fn has_holes(&self) -> io::Result<bool>;
+
+    /// Takes the advisory lock that keeps a second writer out, until the storage is dropped; `false` if it is taken.
+    ///
+    /// # Errors
+    /// What the operating system reports; `Unsupported` where there are no such locks.
+    fn try_lock(&self) -> io::Result<bool>;
+}
+
+/// Writes zeros over the range, the slow way that works everywhere.
+pub(crate) fn write_zeros(storage: &dyn Storage, range: Range<ByteLen>) -> io::Result<()> {
+    static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+    let mut position = range.start.get();
+    while position < range.end.get() {
+        let rest = range.end.get().saturating_sub(position);
+        let length = usize::try_from(rest).unwrap_or(usize::MAX).min(ZEROS.len());
+        storage.write_all_at(ZEROS.split_at(length).0, ByteLen::new(position))?;
+        position = position.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
+    }
+    Ok(())
+}
