@@ -1,1 +1,90 @@
-//! vixdisklib-open
+//! VixDiskLib's C ABI over an open engine: virtual disks (VMDK) on local file systems, without VMware's library.
+//!
+//! The crate has one public item, [`TABLE`]: every function of VDDK 6.7 to 9.x as a pointer, with VDDK's rules. Rust
+//! programs use it through the safe crate `vixdisklib`; the package in `cdylib/` exports it from a shared library
+//! under the C names, for everybody else. This crate exports no C name: two of them in one program, or this one beside
+//! the real library, would silently call each other.
+//!
+//! ```text
+//! abi/     C functions: null checks, conversions, panic boundary       unsafe
+//! ----------------------------------------------------------------------------
+//! library  what lives from InitEx to Exit: handles, workers, log       safe
+//! disk     one open disk: checks, requests in flight, closing
+//! blocks   allocation map in chunks
+//! params   connection parameters, secrets wiped
+//! error    from the engine's kinds to VixError
+//! lent     memory that callers borrow and give back
+//! ----------------------------------------------------------------------------
+//! vmdk-engine
+//! ```
+//!
+//! # What it does, and what it refuses
+//!
+//! Local disks: open, read, write, also asynchronously, flush, information, metadata (reading), allocated blocks, and
+//! the extensions of `vixDiskLibExt.h`. Connecting to a server, creating and reshaping disks, repairing, writing
+//! metadata and attaching are refused with `VIX_E_NOT_SUPPORTED` and a log line that says so.
+//!
+//! # Where it is more lenient than VDDK
+//!
+//! * Calls on one handle may run in parallel, synchronous and asynchronous mixed; `Open` and `Close` may run on any
+//!   thread. `Close`, `Disconnect` and `Exit` wait for what other threads do with a disk, then let go of it.
+//! * A null pointer where something is needed gives `VIX_E_INVALID_ARG`; a stale, foreign or invented handle gives
+//!   `VIX_E_INVALID_HANDLE`, or `VIX_E_DISK_INVALID_CONNECTION`. VDDK crashes on some of these.
+//! * A Free function leaves alone what is not, or no longer, on loan.
+//! * Paths may be relative; on Unix they need not be UTF-8.
+//! * `InitEx` may be called again: each call wants an `Exit`, and the first settings stay. After the last `Exit` the
+//!   library can be initialised anew.
+//!
+//! # Where the documents leave it open
+//!
+//! * A request for zero sectors gives `VIX_E_INVALID_ARG`, one past the end `VIX_E_DISK_OUTOFRANGE`
+//!   (`QueryAllocatedBlocks`: `VIX_E_INVALID_ARG` for both, as the Virtual Disk Programming Guide says).
+//! * `Flush` waits for the asynchronous requests accepted before it, and then makes everything durable.
+//! * `Wait`, `Flush`, `Close` and `Disconnect` inside a completion callback give `VIX_E_OBJECT_IS_BUSY` instead of
+//!   waiting for themselves; `Exit` there does nothing.
+//! * Null log functions mean silence; VDDK writes a log file of its own. The function for panics is never called.
+//! * The library directory, the configuration file, a snapshot and a choice of transports have no effect.
+//!
+//! ```
+//! use std::ptr;
+//!
+//! use vixdisklib_open::TABLE;
+//! use vixdisklib_sys::VixError;
+//!
+//! # fn main() {
+//! // SAFETY: null means silence, and no directories.
+//! let result = unsafe { (TABLE.init_ex)(8, 0, None, None, None, ptr::null(), ptr::null()) };
+//! assert_eq!(result, VixError::OK);
+//!
+//! let mut connection = ptr::null_mut();
+//! // SAFETY: null parameters mean local disks, and the connection may be written to.
+//! let result = unsafe {
+//!     (TABLE.connect_ex)(ptr::null(), 1, ptr::null(), ptr::null(), &raw mut connection)
+//! };
+//! assert_eq!(result, VixError::OK);
+//!
+//! let mut disk = ptr::null_mut();
+//! // SAFETY: the path is a C string, and the handle may be written to.
+//! let result = unsafe { (TABLE.open)(connection, c"/no/such.vmdk".as_ptr(), 0, &raw mut disk) };
+//! assert_eq!(result, VixError::FILE_NOT_FOUND);
+//! assert!(disk.is_null());
+//!
+//! // SAFETY: the one use of the library ends.
+//! unsafe { (TABLE.exit)() };
+//! # }
+//! ```
+
+mod abi;
+mod blocks;
+mod disk;
+mod error;
+mod handles;
+mod lent;
+mod library;
+mod log;
+mod params;
+mod requests;
+mod table;
+mod workers;
+
+pub use table::TABLE;

@@ -1,0 +1,80 @@
+//! The functions that callers give us to call.
+
+use std::ffi::{CString, c_void};
+use std::sync::Arc;
+
+use vixdisklib_sys::va_list::call_with_text;
+use vixdisklib_sys::{VixDiskLibCompletionCB, VixDiskLibGenericLogFunc, VixError};
+
+use super::pointer::null;
+use crate::error::Failure;
+use crate::log::Sink;
+
+/// Memory that a caller leaves to us until we call back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CallerMemory(pub(super) *mut u8);
+
+// SAFETY: by the contract of the asynchronous calls (Virtual Disk Programming Guide, asynchronous I/O) a buffer belongs
+// to the library from the submission to the callback, on whichever thread that is; we only move the address. Whoever
+// makes a reference of it says why that is right.
+unsafe impl Send for CallerMemory {}
+
+impl CallerMemory {
+    /// The address. A method, so that a closure captures this type and not the bare pointer in it.
+    pub(super) fn get(self) -> *mut u8 {
+        self.0
+    }
+}
+
+/// The callback of one accepted request, and what its owner wants to hear along.
+#[derive(Debug)]
+pub(super) struct Completion {
+    callback: unsafe extern "C" fn(*mut c_void, VixError),
+    data: *mut c_void,
+}
+
+// SAFETY: the contract of the asynchronous calls lets the callback come from any thread of the library, with the data
+// pointer, which we only hand back.
+unsafe impl Send for Completion {}
+
+impl Completion {
+    pub(super) fn new(
+        callback: VixDiskLibCompletionCB,
+        data: *mut c_void,
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            callback: callback.ok_or_else(|| null("callback"))?,
+            data,
+        })
+    }
+
+    /// Tells the owner. Consumes the completion, so that it cannot happen twice.
+    pub(super) fn call(self, code: VixError) {
+        // SAFETY: the contract of `abi`: the function may be called once from any thread after the request was
+        // accepted, with the data that came with it.
+        unsafe { (self.callback)(self.data, code) }
+    }
+}
+
+/// A log function of the caller as a place for lines; `None` for null.
+///
+/// A line goes out as the format `"%s"` with one argument, which ends in the newline that VDDK's lines have.
+///
+/// # Safety
+/// `function` is null, or may be called from any thread until `Exit` has returned.
+pub(super) unsafe fn sink(function: VixDiskLibGenericLogFunc) -> Option<Sink> {
+    let function = function?;
+    Some(Arc::new(move |line: &str| {
+        let line = c_line(line);
+        // SAFETY: the promise made to `sink`. Lines are written during calls and requests only; `Exit` ends the
+        // requests, and calls on other threads must have ended before it (Virtual Disk Programming Guide).
+        unsafe { call_with_text(function, &line) }
+    }))
+}
+
+/// A line as C text; a NUL inside would end it early.
+fn c_line(line: &str) -> CString {
+    let mut bytes: Vec<u8> = line.bytes().filter(|byte| *byte != 0).collect();
+    bytes.push(b'\n');
+    CString::new(bytes).expect("every NUL was left out")
+}

@@ -1,0 +1,179 @@
+//! Open, Close, GetInfo, FreeInfo and GetTransportMode.
+
+use std::ffi::c_char;
+use std::ptr;
+
+use vixdisklib_sys::{
+    VIXDISKLIB_FLAG_OPEN_COMPRESSION_MASK, VIXDISKLIB_FLAG_OPEN_READ_ONLY,
+    VIXDISKLIB_FLAG_OPEN_SINGLE_LINK, VixDiskLibAdapterType, VixDiskLibConnection,
+    VixDiskLibGeometry, VixDiskLibHandle, VixDiskLibInfo, VixError,
+};
+use vmdk_engine::{Adapter, DiskInfo, Geometry};
+
+use super::boundary::{boundary, call};
+use super::{connect, lifecycle, pointer};
+use crate::disk::Mode;
+use crate::error::Failure;
+use crate::handles::Handle;
+use crate::lent::Lent;
+use crate::library::{current, refuse_in_callback};
+
+/// The handle in the pointer that a caller holds for a disk.
+pub(super) fn handle(disk: VixDiskLibHandle) -> Handle {
+    Handle::from_address(disk.addr())
+}
+
+/// `VixDiskLib_Open`. Unknown flags are ignored, and so is one compression flag: there is no network to spare.
+///
+/// # Safety
+/// The contract of [`abi`](super).
+pub(crate) unsafe extern "C" fn open(
+    connection: VixDiskLibConnection,
+    path: *const c_char,
+    flags: u32,
+    disk: *mut VixDiskLibHandle,
+) -> VixError {
+    call("VixDiskLib_Open", || {
+        // SAFETY: the contract of `abi`, for a pointer to a result.
+        let output = unsafe { pointer::output(disk, "diskHandle") }?;
+        let output = output.write(ptr::null_mut());
+        // SAFETY: the contract of `abi`, for a string.
+        let path = pointer::path(unsafe { pointer::text(path, "path") }?)?;
+        if (flags & VIXDISKLIB_FLAG_OPEN_COMPRESSION_MASK).count_ones() > 1 {
+            return Err(Failure::new(
+                VixError::INVALID_ARG,
+                format!("flags {flags:#x} ask for more than one compression"),
+            ));
+        }
+        let mode = Mode {
+            writable: flags & VIXDISKLIB_FLAG_OPEN_READ_ONLY == 0,
+            single_link: flags & VIXDISKLIB_FLAG_OPEN_SINGLE_LINK != 0,
+        };
+        let disk = current()?.open(connect::handle(connection), &path, mode)?;
+        *output = ptr::without_provenance_mut(disk.address());
+        Ok(())
+    })
+}
+
+/// `VixDiskLib_Close`. Waits for what other threads do with the disk. The handle dies whatever is returned.
+///
+/// # Safety
+/// None: the handle is looked up.
+pub(crate) unsafe extern "C" fn close(disk: VixDiskLibHandle) -> VixError {
+    call("VixDiskLib_Close", || {
+        refuse_in_callback()?;
+        current()?.close(handle(disk))
+    })
+}
+
+/// `VixDiskLib_GetTransportMode`: always `file`; null for what is no open disk.
+///
+/// # Safety
+/// None: the handle is looked up.
+pub(crate) unsafe extern "C" fn get_transport_mode(disk: VixDiskLibHandle) -> *const c_char {
+    const NAME: &str = "VixDiskLib_GetTransportMode";
+    boundary(NAME, ptr::null(), || {
+        let library = match current() {
+            Ok(library) => library,
+            Err(_) => return ptr::null(),
+        };
+        match library.disk(handle(disk)) {
+            Ok(_) => lifecycle::TRANSPORT_MODES.as_ptr(),
+            Err(failure) => {
+                failure.report(NAME, library.log());
+                ptr::null()
+            }
+        }
+    })
+}
+
+/// What `GetInfo` has given out.
+static INFOS: Lent<InfoBlock> = Lent::new();
+
+/// An info structure with the strings that it points to.
+#[derive(Debug)]
+struct InfoBlock {
+    /// One element; in a vector, because its address is given out and must not move with this structure.
+    info: Vec<VixDiskLibInfo>,
+    _strings: [Option<Vec<u8>>; 2],
+}
+
+// SAFETY: the pointers in `info` lead to `_strings`, which no thread is tied to. While on loan neither is touched here,
+// and that callers do not use an info on one thread and free it on another at once is the contract of `FreeInfo`.
+unsafe impl Send for InfoBlock {}
+
+/// `VixDiskLib_GetInfo`, with the 64 bytes that the structure has since VDDK 7.0.
+///
+/// # Safety
+/// The contract of [`abi`](super).
+pub(crate) unsafe extern "C" fn get_info(
+    disk: VixDiskLibHandle,
+    info: *mut *mut VixDiskLibInfo,
+) -> VixError {
+    call("VixDiskLib_GetInfo", || {
+        // SAFETY: the contract of `abi`, for a pointer to a result.
+        let output = unsafe { pointer::output(info, "info") }?;
+        let output = output.write(ptr::null_mut());
+        let disk = current()?.disk(handle(disk))?;
+        let mut block = info_block(disk.capacity().get(), disk.info()?);
+        *output = INFOS.lend(block.info.as_mut_ptr(), block);
+        Ok(())
+    })
+}
+
+/// `VixDiskLib_FreeInfo`. Null, and what is not on loan, is left alone.
+///
+/// # Safety
+/// The contract of [`abi`](super).
+pub(crate) unsafe extern "C" fn free_info(info: *mut VixDiskLibInfo) {
+    boundary("VixDiskLib_FreeInfo", (), || drop(INFOS.take_back(info)));
+}
+
+fn info_block(capacity: u64, disk: DiskInfo) -> InfoBlock {
+    let mut parent_hint = disk.parent_hint.map(c_text);
+    let mut uuid = disk.uuid.map(c_text);
+    let info = VixDiskLibInfo {
+        biosGeo: geometry(disk.bios_geometry),
+        physGeo: geometry(disk.physical_geometry),
+        capacity,
+        adapterType: adapter(disk.adapter),
+        numLinks: i32::try_from(disk.links).unwrap_or(i32::MAX),
+        parentFileNameHint: c_pointer(&mut parent_hint),
+        uuid: c_pointer(&mut uuid),
+        logicalSectorSize: disk.logical_sector_size,
+        physicalSectorSize: disk.physical_sector_size,
+    };
+    InfoBlock {
+        info: vec![info],
+        _strings: [parent_hint, uuid],
+    }
+}
+
+fn geometry(geometry: Geometry) -> VixDiskLibGeometry {
+    VixDiskLibGeometry {
+        cylinders: geometry.cylinders,
+        heads: geometry.heads,
+        sectors: geometry.sectors,
+    }
+}
+
+fn adapter(adapter: Adapter) -> VixDiskLibAdapterType {
+    match adapter {
+        Adapter::Ide => VixDiskLibAdapterType::VIXDISKLIB_ADAPTER_IDE,
+        Adapter::BusLogic => VixDiskLibAdapterType::VIXDISKLIB_ADAPTER_SCSI_BUSLOGIC,
+        Adapter::LsiLogic => VixDiskLibAdapterType::VIXDISKLIB_ADAPTER_SCSI_LSILOGIC,
+        _ => VixDiskLibAdapterType::VIXDISKLIB_ADAPTER_UNKNOWN,
+    }
+}
+
+/// Text with its final NUL; one in the middle would end it there for C, so it ends there for us.
+fn c_text(text: String) -> Vec<u8> {
+    let mut bytes = text.into_bytes();
+    bytes.push(0);
+    bytes
+}
+
+fn c_pointer(text: &mut Option<Vec<u8>>) -> *mut c_char {
+    text.as_mut()
+        .map_or(ptr::null_mut(), |text| text.as_mut_ptr().cast())
+}

@@ -1,0 +1,250 @@
+//! The library between `InitEx` and `Exit`: its connections, disks and threads.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use vixdisklib_sys::VixError;
+
+use crate::disk::{Mode, OpenDisk};
+use crate::error::Failure;
+use crate::handles::{Handle, Handles};
+use crate::log::Log;
+use crate::params::ConnectParams;
+use crate::workers::{self, Refusal, Workers};
+
+/// The API versions that `InitEx` accepts, first and last: what callers of VDDK 6.0 to 9.1 ask for.
+const VERSIONS: (ApiVersion, ApiVersion) = (ApiVersion(6, 0), ApiVersion(9, 1));
+
+/// A version of the API as callers state it: major, minor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ApiVersion(pub(crate) u32, pub(crate) u32);
+
+/// The one library of the process, and how many calls of `InitEx` it still owes an `Exit`.
+static CURRENT: RwLock<Option<(Arc<Library>, u32)>> = RwLock::new(None);
+
+/// Starts the library, or counts one more user of the one that runs and keeps its settings.
+pub(crate) fn init(version: ApiVersion, log: Log) -> Result<(), Failure> {
+    let (first, last) = VERSIONS;
+    if version < first || last < version {
+        log.warn(&format!(
+            "VixDiskLib_InitEx: API version {}.{} was asked for; {}.{} to {}.{} are understood",
+            version.0, version.1, first.0, first.1, last.0, last.1
+        ));
+        return Err(Failure::silent(VixError::NOT_SUPPORTED));
+    }
+    let mut current = CURRENT.write();
+    let (log, line) = match &mut *current {
+        Some((library, users)) => {
+            *users = users.checked_add(1).ok_or_else(|| {
+                Failure::new(VixError::FAIL, "too many calls without VixDiskLib_Exit")
+            })?;
+            (
+                library.log.clone(),
+                "VixDiskLib_InitEx: initialised already, the first settings stay",
+            )
+        }
+        None => {
+            *current = Some((Arc::new(Library::new(log.clone())), 1));
+            (
+                log,
+                concat!(
+                    "vixdisklib-open ",
+                    env!("CARGO_PKG_VERSION"),
+                    ": local disks"
+                ),
+            )
+        }
+    };
+    drop(current);
+    log.note(line);
+    Ok(())
+}
+
+/// Ends one use of the library; the last one closes what is open and ends its threads.
+pub(crate) fn exit() {
+    if workers::on_worker() {
+        log().warn("VixDiskLib_Exit: called from a completion callback, ignored");
+        return;
+    }
+    let last = {
+        let mut current = CURRENT.write();
+        match &mut *current {
+            None => None,
+            Some((_, users)) if *users > 1 => {
+                *users -= 1;
+                None
+            }
+            Some(_) => current.take(),
+        }
+    };
+    if let Some((library, _)) = last {
+        library.shut_down();
+    }
+}
+
+/// The library, or the failure of a call that came before `InitEx`.
+pub(crate) fn current() -> Result<Arc<Library>, Failure> {
+    match &*CURRENT.read() {
+        Some((library, _)) => Ok(Arc::clone(library)),
+        None => Err(Failure::new(
+            VixError::DISK_NOINIT,
+            "VixDiskLib_InitEx has not been called",
+        )),
+    }
+}
+
+/// Where log lines go now; nowhere before `InitEx` and after `Exit`.
+pub(crate) fn log() -> Log {
+    match &*CURRENT.read() {
+        Some((library, _)) => library.log.clone(),
+        None => Log::default(),
+    }
+}
+
+/// Refuses a call that waits for requests on a thread that runs one: it would wait for itself.
+pub(crate) fn refuse_in_callback() -> Result<(), Failure> {
+    if workers::on_worker() {
+        return Err(Failure::new(
+            VixError::OBJECT_IS_BUSY,
+            "called from a completion callback, where it would wait for itself",
+        ));
+    }
+    Ok(())
+}
+
+/// A connection. Disks of the local file system are all that there is to connect to.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// Every disk opened through it is read-only, whatever the flags say.
+    pub(crate) read_only: bool,
+    /// What the caller connected with.
+    pub(crate) params: ConnectParams,
+}
+
+/// Everything that lives from `InitEx` to `Exit`.
+#[derive(Debug)]
+pub(crate) struct Library {
+    log: Log,
+    handles: RwLock<Handles<Connection, OpenDisk>>,
+    workers: Workers,
+}
+
+impl Library {
+    fn new(log: Log) -> Self {
+        Self {
+            log,
+            handles: RwLock::default(),
+            workers: Workers::default(),
+        }
+    }
+
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    pub(crate) fn connect(&self, connection: Connection) -> Result<Handle, Failure> {
+        connection.params.require_local()?;
+        Ok(self.handles.write().add_connection(connection))
+    }
+
+    pub(crate) fn connection(&self, handle: Handle) -> Result<Arc<Connection>, Failure> {
+        let found = self.handles.read().connection(handle);
+        found.ok_or_else(no_connection)
+    }
+
+    /// Ends a connection. Disks left open on it are closed; the first failure of that is returned, all are logged.
+    pub(crate) fn disconnect(&self, handle: Handle) -> Result<(), Failure> {
+        let orphans = self.handles.write().remove_connection(handle);
+        self.close_orphans(orphans.ok_or_else(no_connection)?, "VixDiskLib_Disconnect")
+    }
+
+    pub(crate) fn open(
+        &self,
+        connection: Handle,
+        path: &Path,
+        mode: Mode,
+    ) -> Result<Handle, Failure> {
+        let read_only = self.connection(connection)?.read_only;
+        let mode = Mode {
+            writable: mode.writable && !read_only,
+            ..mode
+        };
+        let disk = OpenDisk::open(path, mode)?;
+        let added = self.handles.write().add_disk(connection, disk);
+        added.or_else(|disk| {
+            disk.close()?;
+            Err(no_connection())
+        })
+    }
+
+    pub(crate) fn disk(&self, handle: Handle) -> Result<Arc<OpenDisk>, Failure> {
+        let found = self.handles.read().disk(handle);
+        found.ok_or_else(no_disk)
+    }
+
+    /// Closes a disk, after what other threads do with it has ended. The handle dies whatever is returned.
+    pub(crate) fn close(&self, handle: Handle) -> Result<(), Failure> {
+        let removed = self.handles.write().remove_disk(handle);
+        removed.ok_or_else(no_disk)?.close()
+    }
+
+    /// Runs `work` on one of the library's threads, exactly once, or refuses and never runs it.
+    pub(crate) fn submit(
+        &self,
+        disk: Arc<OpenDisk>,
+        work: impl FnOnce(&OpenDisk) + Send + 'static,
+    ) -> Result<(), Failure> {
+        let ticket = disk.begin_request();
+        let job = move || {
+            work(&disk);
+            drop(ticket);
+        };
+        self.workers.submit(job).map_err(|refusal| match refusal {
+            Refusal::Stopped => Failure::new(
+                VixError::DISK_NOINIT,
+                "VixDiskLib_Exit was called by another thread",
+            ),
+            Refusal::NoThread(error) => Failure::new(
+                VixError::OUT_OF_MEMORY,
+                format!("no thread for asynchronous requests could be started: {error}"),
+            ),
+        })
+    }
+
+    fn shut_down(&self) {
+        let orphans = self.handles.write().clear();
+        // Each failure is in the log, and `VixDiskLib_Exit` has no way to return one.
+        let _ = self.close_orphans(orphans, "VixDiskLib_Exit");
+        self.workers.stop();
+    }
+
+    fn close_orphans(&self, disks: Vec<Arc<OpenDisk>>, function: &str) -> Result<(), Failure> {
+        let mut result = Ok(());
+        for disk in disks {
+            self.log.warn(&format!(
+                "{function}: {:?} was left open, it is closed now",
+                disk.path()
+            ));
+            if let Err(failure) = disk.close() {
+                failure.report(function, &self.log);
+                result = result.and(Err(Failure::silent(failure.code())));
+            }
+        }
+        result
+    }
+}
+
+fn no_connection() -> Failure {
+    Failure::new(
+        VixError::DISK_INVALID_CONNECTION,
+        "this connection does not exist, or not any more",
+    )
+}
+
+fn no_disk() -> Failure {
+    Failure::new(
+        VixError::INVALID_HANDLE,
+        "this disk handle does not exist, or not any more",
+    )
+}

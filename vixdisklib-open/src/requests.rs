@@ -1,0 +1,114 @@
+//! The requests of one disk that were accepted and have not called back yet.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use parking_lot::{Condvar, Mutex};
+
+/// Counts requests in and out.
+#[derive(Debug, Default)]
+pub(crate) struct Requests {
+    state: Mutex<State>,
+    finished: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    next: u64,
+    in_flight: BTreeSet<u64>,
+}
+
+impl Requests {
+    /// Counts one request in. It counts as in flight until the ticket is dropped.
+    pub(crate) fn begin(self: &Arc<Self>) -> Ticket {
+        let mut state = self.state.lock();
+        let number = state.next;
+        state.next += 1;
+        state.in_flight.insert(number);
+        Ticket {
+            requests: Arc::clone(self),
+            number,
+        }
+    }
+
+    /// Blocks until every request that was counted in before this call is out. Later ones do not prolong the wait,
+    /// so another thread that keeps submitting cannot hold it for ever.
+    pub(crate) fn wait(&self) {
+        let mut state = self.state.lock();
+        let end = state.next;
+        while state.in_flight.first().is_some_and(|oldest| *oldest < end) {
+            self.finished.wait(&mut state);
+        }
+    }
+}
+
+/// One request in flight.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    requests: Arc<Requests>,
+    number: u64,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.requests.state.lock().in_flight.remove(&self.number);
+        self.requests.finished.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    #[test]
+    fn waiting_ends_with_the_last_earlier_request() {
+        let requests = Arc::new(Requests::default());
+        requests.wait();
+        let first = requests.begin();
+        let second = requests.begin();
+        let (send, receive) = mpsc::channel();
+        let waiter = {
+            let requests = Arc::clone(&requests);
+            thread::spawn(move || {
+                requests.wait();
+                send.send(()).expect("receiver lives");
+            })
+        };
+        drop(second);
+        assert!(receive.recv_timeout(Duration::from_millis(50)).is_err());
+        drop(first);
+        receive
+            .recv_timeout(Duration::from_secs(10))
+            .expect("the wait ended");
+        waiter.join().expect("no panic");
+    }
+
+    #[test]
+    fn later_requests_do_not_prolong_a_wait() {
+        let requests = Arc::new(Requests::default());
+        let early = requests.begin();
+        let (started, running) = mpsc::channel();
+        let (send, receive) = mpsc::channel();
+        let waiter = {
+            let requests = Arc::clone(&requests);
+            thread::spawn(move || {
+                started.send(()).expect("receiver lives");
+                requests.wait();
+                send.send(()).expect("receiver lives");
+            })
+        };
+        running.recv().expect("started");
+        // Until the waiter blocks it holds or wants the lock; once it has waited a little, it has taken its mark.
+        assert!(receive.recv_timeout(Duration::from_millis(50)).is_err());
+        let late = requests.begin();
+        drop(early);
+        receive
+            .recv_timeout(Duration::from_secs(10))
+            .expect("the wait ended");
+        waiter.join().expect("no panic");
+        drop(late);
+    }
+}

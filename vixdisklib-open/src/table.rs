@@ -1,0 +1,66 @@
+//! The function table: what this crate offers, under the names of the C functions.
+
+use vixdisklib_sys::FnTable;
+
+use crate::abi::{connect, disk, ext, extents, io, lifecycle, metadata, params, refused};
+
+/// Every function of VixDiskLib, and of `vixDiskLibExt.h`, over the engine.
+///
+/// Calls on one disk handle may run in parallel, `open` and `close` too. None of them panics across the boundary,
+/// follows a handle, or crashes on null.
+pub static TABLE: FnTable = FnTable {
+    init_ex: lifecycle::init_ex,
+    init: Some(lifecycle::init),
+    exit: lifecycle::exit,
+    list_transport_modes: Some(lifecycle::list_transport_modes),
+    get_error_text: lifecycle::get_error_text,
+    free_error_text: lifecycle::free_error_text,
+
+    allocate_connect_params: Some(params::allocate_connect_params),
+    free_connect_params: params::free_connect_params,
+    get_connect_params: Some(params::get_connect_params),
+    connect: Some(connect::connect),
+    connect_ex: connect::connect_ex,
+    disconnect: connect::disconnect,
+    cleanup: Some(connect::cleanup),
+
+    open: disk::open,
+    close: disk::close,
+    get_info: disk::get_info,
+    free_info: disk::free_info,
+    get_transport_mode: disk::get_transport_mode,
+
+    read: io::read,
+    write: io::write,
+    read_async: Some(io::read_async),
+    write_async: Some(io::write_async),
+    wait: io::wait,
+    flush: io::flush,
+
+    query_allocated_blocks: Some(extents::query_allocated_blocks),
+    free_block_list: Some(extents::free_block_list),
+
+    read_metadata: Some(metadata::read_metadata),
+    get_metadata_keys: Some(metadata::get_metadata_keys),
+
+    ext_write_zeroes: Some(ext::write_zeroes),
+    ext_trim: Some(ext::trim),
+    ext_query_extents: Some(ext::query_extents),
+    ext_get_property: Some(ext::get_property),
+
+    prepare_for_access: Some(refused::prepare_for_access),
+    end_access: Some(refused::end_access),
+    write_metadata: Some(refused::write_metadata),
+    create: refused::create,
+    create_child: Some(refused::create_child),
+    unlink: Some(refused::unlink),
+    grow: Some(refused::grow),
+    shrink: Some(refused::shrink),
+    defragment: Some(refused::defragment),
+    rename: Some(refused::rename),
+    clone: Some(refused::clone),
+    space_needed_for_clone: Some(refused::space_needed_for_clone),
+    check_repair: Some(refused::check_repair),
+    is_attach_possible: Some(refused::is_attach_possible),
+    attach: Some(refused::attach),
+};

@@ -1,0 +1,240 @@
+//! The threads that run asynchronous requests.
+//!
+//! They start with the first request, never at load or init, so a process that makes only synchronous calls has no
+//! thread of ours. The queue is bounded: a caller that submits faster than the disk works is made to wait.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use parking_lot::{Condvar, Mutex};
+
+/// Requests that may wait for a thread. The sample program of the Virtual Disk Programming Guide bounds itself with a
+/// pool of this many buffers.
+const QUEUE_LIMIT: usize = 256;
+
+/// Disk I/O waits more than it computes, so a small machine gets more threads than it has processors; more than the
+/// upper bound only adds contention.
+const THREADS: std::ops::RangeInclusive<usize> = 4..=16;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+thread_local! {
+    static IS_WORKER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the calling thread is one of ours, which means that it is inside a completion callback.
+pub(crate) fn on_worker() -> bool {
+    IS_WORKER.get()
+}
+
+/// Why a job was not accepted.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// The pool has been stopped.
+    Stopped,
+    /// The system gave us no thread.
+    NoThread(io::Error),
+}
+
+/// A pool of threads with one queue.
+#[derive(Default)]
+pub(crate) struct Workers {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    work: Condvar,
+    room: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    stopped: bool,
+}
+
+impl fmt::Debug for Workers {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Workers")
+            .field("threads", &self.threads.lock().len())
+            .field("queued", &self.shared.queue.lock().jobs.len())
+            .finish()
+    }
+}
+
+impl Workers {
+    /// Queues a job, first starting the threads if there are none. An accepted job runs exactly once, a refused one
+    /// never.
+    ///
+    /// Waits while the queue is full, except on a thread of the pool: if all of them waited, none would make room.
+    pub(crate) fn submit(&self, job: impl FnOnce() + Send + 'static) -> Result<(), Refusal> {
+        self.ensure_threads().map_err(Refusal::NoThread)?;
+        let mut queue = self.shared.queue.lock();
+        while queue.jobs.len() >= QUEUE_LIMIT && !queue.stopped && !on_worker() {
+            self.shared.room.wait(&mut queue);
+        }
+        if queue.stopped {
+            return Err(Refusal::Stopped);
+        }
+        queue.jobs.push_back(Box::new(job));
+        drop(queue);
+        self.shared.work.notify_one();
+        Ok(())
+    }
+
+    /// Runs what is queued, then ends the threads and waits for them. Not to be called from one of them.
+    pub(crate) fn stop(&self) {
+        self.shared.queue.lock().stopped = true;
+        self.shared.work.notify_all();
+        self.shared.room.notify_all();
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for thread in threads {
+            // A worker cannot panic: a job catches what it runs. If one did, its panic was printed and nothing is
+            // left to do about it here.
+            let _ = thread.join();
+        }
+    }
+
+    fn ensure_threads(&self) -> io::Result<()> {
+        let mut threads = self.threads.lock();
+        if !threads.is_empty() || self.shared.queue.lock().stopped {
+            return Ok(());
+        }
+        let wanted = thread::available_parallelism()
+            .map_or(*THREADS.start(), usize::from)
+            .clamp(*THREADS.start(), *THREADS.end());
+        for number in 0..wanted {
+            let shared = Arc::clone(&self.shared);
+            let started = thread::Builder::new()
+                .name(format!("vixdisklib-{number}"))
+                .spawn(move || shared.work());
+            match started {
+                Ok(thread) => threads.push(thread),
+                // Fewer threads than wanted do the same work.
+                Err(_) if !threads.is_empty() => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn work(&self) {
+        IS_WORKER.set(true);
+        while let Some(job) = self.next_job() {
+            self.room.notify_one();
+            job();
+        }
+    }
+
+    fn next_job(&self) -> Option<Job> {
+        let mut queue = self.queue.lock();
+        loop {
+            if let Some(job) = queue.jobs.pop_front() {
+                return Some(job);
+            }
+            if queue.stopped {
+                return None;
+            }
+            self.work.wait(&mut queue);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+
+    #[test]
+    fn every_accepted_job_runs_once_even_when_stopped_at_once() {
+        let workers = Workers::default();
+        let ran = Arc::new(AtomicUsize::new(0));
+        for _ in 0..4 * QUEUE_LIMIT {
+            let ran = Arc::clone(&ran);
+            workers
+                .submit(move || {
+                    ran.fetch_add(1, Ordering::Relaxed);
+                })
+                .expect("accepted");
+        }
+        workers.stop();
+        assert_eq!(ran.load(Ordering::Relaxed), 4 * QUEUE_LIMIT);
+        assert!(matches!(workers.submit(|| ()), Err(Refusal::Stopped)));
+    }
+
+    #[test]
+    fn no_thread_runs_before_the_first_job_or_after_stop() {
+        let workers = Workers::default();
+        assert!(workers.threads.lock().is_empty());
+        workers.submit(|| ()).expect("accepted");
+        assert!(THREADS.contains(&workers.threads.lock().len()));
+        workers.stop();
+        assert!(workers.threads.lock().is_empty());
+    }
+
+    #[test]
+    fn jobs_may_submit_jobs_past_the_limit() {
+        let workers = Arc::new(Workers::default());
+        let (send, receive) = mpsc::channel();
+        for _ in 0..*THREADS.end() {
+            let send = send.clone();
+            let inner = Arc::clone(&workers);
+            workers
+                .submit(move || {
+                    assert!(on_worker());
+                    for _ in 0..QUEUE_LIMIT {
+                        let send = send.clone();
+                        inner
+                            .submit(move || send.send(()).expect("receiver lives"))
+                            .expect("accepted");
+                    }
+                })
+                .expect("accepted");
+        }
+        drop(send);
+        assert_eq!(receive.iter().count(), QUEUE_LIMIT * *THREADS.end());
+        assert!(!on_worker());
+        workers.stop();
+    }
+
+    #[test]
+    fn a_full_queue_makes_the_submitter_wait() {
+        let workers = Arc::new(Workers::default());
+        let gate = Arc::new(Mutex::new(()));
+        let closed = gate.lock();
+        let (send, receive) = mpsc::channel();
+        let submitter = {
+            let (workers, gate) = (Arc::clone(&workers), Arc::clone(&gate));
+            thread::spawn(move || {
+                for number in 0..2 * QUEUE_LIMIT {
+                    let gate = Arc::clone(&gate);
+                    workers.submit(move || drop(gate.lock())).expect("accepted");
+                    send.send(number).expect("receiver lives");
+                }
+            })
+        };
+        let most = QUEUE_LIMIT + *THREADS.end();
+        let mut accepted = 0;
+        while receive
+            .recv_timeout(std::time::Duration::from_millis(200))
+            .is_ok()
+        {
+            accepted += 1;
+        }
+        assert!((QUEUE_LIMIT..=most).contains(&accepted), "{accepted}");
+        drop(closed);
+        submitter.join().expect("no panic");
+        workers.stop();
+    }
+}
