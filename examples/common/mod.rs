@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use vixdisklib::{Connection, Disk, Library, OpenFlags};
 
 /// Opens a local disk with the library in `libdir`, or with the embedded engine.
-pub fn open_disk(
+pub(crate) fn open_disk(
     libdir: Option<&PathBuf>,
     disk: &Path,
     flags: OpenFlags,
@@ -23,7 +23,7 @@ fn connect(libdir: Option<&PathBuf>) -> vixdisklib::Result<Connection> {
 }
 
 /// An error and what caused it, in one line.
-pub fn explain(error: &dyn Error) -> String {
+pub(crate) fn explain(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

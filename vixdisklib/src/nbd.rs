@@ -32,4 +32,4 @@ pub use counters::Counters;
 pub use disk::DiskExport;
 pub use export::{BlockState, BlockVisitor, ErrorNumber, Export, ExportError, ZeroRequest};
 pub use limits::Limits;
-pub use serve::{Server, ServerError, ServerHandle, Stopper};
+pub use serve::{Server, ServerError, ServerHandle};

@@ -74,21 +74,18 @@ pub trait Export: Send + Sync {
     /// Fills `buf` with the bytes from `offset`.
     ///
     /// # Errors
-    ///
     /// Any error; the client gets nothing of `buf` then.
     fn read_at(&self, offset: ByteLen, buf: &mut [u8]) -> Result<(), ExportError>;
 
     /// Writes `buf` at `offset`. Durable only after the next [`flush`](Export::flush).
     ///
     /// # Errors
-    ///
     /// Any error; how much was written is undefined then.
     fn write_at(&self, offset: ByteLen, buf: &[u8]) -> Result<(), ExportError>;
 
     /// Makes `length` bytes from `offset` read as zero.
     ///
     /// # Errors
-    ///
     /// [`ErrorNumber::NotSupported`] if `request.fast_only` is set and zeroing would not be faster than writing:
     /// at once, with nothing changed. Any other error leaves the contents of the range undefined.
     fn write_zeroes(
@@ -103,7 +100,6 @@ pub trait Export: Send + Sync {
     /// must stay the same until the next write.
     ///
     /// # Errors
-    ///
     /// Any error.
     fn trim(&self, offset: ByteLen, length: ByteLen) -> Result<(), ExportError> {
         let _ = (offset, length);
@@ -113,7 +109,6 @@ pub trait Export: Send + Sync {
     /// Makes every change durable whose call has returned, whoever made it.
     ///
     /// # Errors
-    ///
     /// Any error; nothing is known to be durable then.
     fn flush(&self) -> Result<(), ExportError>;
 
@@ -122,7 +117,6 @@ pub trait Export: Send + Sync {
     /// Neighbours with the same state need not be merged. Unless overridden, all is [`Data`](BlockState::Data).
     ///
     /// # Errors
-    ///
     /// Any error; the client then gets an error only if nothing was visited yet. An export that cannot tell
     /// should rather visit the rest as data, because clients give up a whole copy over a failed query.
     fn block_status(

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use parking_lot::Mutex;
+
 use super::counters::Counters;
 use super::export::{Export, ExportError};
 use super::limits::Limits;
@@ -26,20 +28,28 @@ use supervisor::{Supervisor, Waker};
 ///
 /// # Examples
 ///
-/// ```no_run
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # fn disk() -> impl vixdisklib::nbd::Export + 'static { unimplemented_export() }
-/// # fn unimplemented_export() -> vixdisklib::nbd::DiskExport { panic!("never runs") }
-/// use vixdisklib::nbd::Server;
+/// ```
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("disk.vmdk");
+/// # std::fs::write(folder.path().join("disk-flat.vmdk"), vec![0; 64 * 512])?;
+/// # std::fs::write(&path, "# Disk DescriptorFile\nversion=1\nCID=12345678\nparentCID=ffffffff\n\
+/// #     createType=\"monolithicFlat\"\n\n# Extent description\nRW 64 FLAT \"disk-flat.vmdk\" 0\n")?;
+/// use vixdisklib::nbd::{DiskExport, Server};
+/// use vixdisklib::{Library, OpenFlags};
 ///
+/// let connection = Library::embedded()?.connect_local()?;
+/// let disk = connection.open_disk(&path, OpenFlags::empty())?.into_shared()?;
 /// let server = Server::new()
-///     .export("disk", "my first export", disk())
-///     .listen_unix("/run/disk.sock")
+///     .export("disk", "my first export", DiskExport::new(disk.clone())?)
+///     .listen_tcp(([127, 0, 0, 1], 0).into())
 ///     .start()?;
-/// println!("{}", server.uris()[0]);
+/// println!("{}", server.uris()[0]); // nbd://127.0.0.1:40323/disk
+///
+/// server.stop();
 /// server.wait()?;
-/// # Ok(())
-/// # }
+/// drop(server);
+/// disk.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Default)]
 #[must_use]
@@ -100,7 +110,6 @@ impl Server {
     /// Opens the sockets and serves from threads of its own, until the handle stops it.
     ///
     /// # Errors
-    ///
     /// [`ServerError`]; nothing is left behind then.
     pub fn start(self) -> Result<ServerHandle, ServerError> {
         self.check()?;
@@ -116,6 +125,7 @@ impl Server {
             .iter()
             .flat_map(|listener| names.clone().map(|name| listener.uri(name)))
             .collect();
+        let tcp_addresses = listeners.iter().filter_map(Listener::tcp_address).collect();
         let shared = Arc::new(Shared::new(ExportTable::new(self.exports), self.limits));
         let (supervisor, waker) =
             Supervisor::new(Arc::clone(&shared), listeners).map_err(ServerError::Resources)?;
@@ -125,9 +135,10 @@ impl Server {
             .map_err(ServerError::Resources)?;
         Ok(ServerHandle {
             uris,
+            tcp_addresses,
             shared,
             waker,
-            thread: Some(thread),
+            thread: Mutex::new(Some(thread)),
         })
     }
 
@@ -156,14 +167,15 @@ impl Server {
     }
 }
 
-/// A running server. Dropping it stops the server and waits, as [`stop`](ServerHandle::stop) and
-/// [`wait`](ServerHandle::wait) do.
+/// A running server; `Sync`, so one thread may wait while another stops it. Dropping it stops the server and waits,
+/// as [`stop`](ServerHandle::stop) and [`wait`](ServerHandle::wait) do, and then lets go of the exports.
 #[derive(Debug)]
 pub struct ServerHandle {
     uris: Vec<String>,
+    tcp_addresses: Vec<SocketAddr>,
     shared: Arc<Shared>,
     waker: Waker,
-    thread: Option<JoinHandle<Result<(), ServerError>>>,
+    thread: Mutex<Option<JoinHandle<Result<(), ServerError>>>>,
 }
 
 impl ServerHandle {
@@ -172,6 +184,12 @@ impl ServerHandle {
     #[must_use]
     pub fn uris(&self) -> &[String] {
         &self.uris
+    }
+
+    /// The TCP addresses that the server listens at, in the order they were added, with their real ports.
+    #[must_use]
+    pub fn tcp_addresses(&self) -> &[SocketAddr] {
+        &self.tcp_addresses
     }
 
     /// What the server has done so far.
@@ -191,26 +209,13 @@ impl ServerHandle {
     /// Waits until the server has stopped, which only [`stop`](ServerHandle::stop) makes it do.
     ///
     /// # Errors
-    ///
-    /// [`ServerError::Flush`] if an export could not be made durable at the end.
-    pub fn wait(mut self) -> Result<(), ServerError> {
-        self.join()
-    }
-
-    /// Something that can stop the server from another thread, while this one waits.
-    #[must_use]
-    pub fn stopper(&self) -> Stopper {
-        Stopper {
-            shared: Arc::clone(&self.shared),
-            waker: self.waker.clone(),
-        }
-    }
-
-    fn join(&mut self) -> Result<(), ServerError> {
-        match self.thread.take() {
-            Some(thread) => thread
-                .join()
-                .expect("the thread of the server has no code that panics"),
+    /// [`ServerError::Flush`] if an export could not be made durable at the end. Only the first call tells.
+    /// [`ServerError::Panicked`] if an export panicked in that.
+    pub fn wait(&self) -> Result<(), ServerError> {
+        // Held while waiting, so that whoever else waits does so as long.
+        let mut thread = self.thread.lock();
+        match thread.take() {
+            Some(thread) => thread.join().unwrap_or(Err(ServerError::Panicked)),
             None => Ok(()),
         }
     }
@@ -218,27 +223,10 @@ impl ServerHandle {
 
 impl Drop for ServerHandle {
     fn drop(&mut self) {
-        if self.thread.is_some() {
-            self.stop();
-            if let Err(error) = self.join() {
-                tracing::error!(%error, "stopping on drop");
-            }
+        self.stop();
+        if let Err(error) = self.wait() {
+            tracing::error!(%error, "stopping on drop");
         }
-    }
-}
-
-/// Stops a server from any thread; see [`ServerHandle::stopper`].
-#[derive(Clone, Debug)]
-pub struct Stopper {
-    shared: Arc<Shared>,
-    waker: Waker,
-}
-
-impl Stopper {
-    /// The same as [`ServerHandle::stop`].
-    pub fn stop(&self) {
-        self.shared.begin_stop();
-        self.waker.wake();
     }
 }
 
@@ -298,6 +286,9 @@ pub enum ServerError {
         /// The cause.
         source: ExportError,
     },
+    /// The server, or an export that it flushed, panicked: late writes may be lost.
+    #[error("the server ended by a panic")]
+    Panicked,
 }
 
 impl ServerError {

@@ -39,6 +39,13 @@ impl Listener {
         }
     }
 
+    pub(super) fn tcp_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Unix(_) => None,
+            Self::Tcp(_, address) => Some(*address),
+        }
+    }
+
     /// The next client that waits, and what to call it in logs; `None` if nobody does.
     pub(super) fn accept(&self) -> io::Result<Option<(Stream, String)>> {
         let accepted = match self {

@@ -109,7 +109,12 @@ impl Supervisor {
         let shared = Arc::clone(&self.shared);
         Builder::new()
             .name("nbd-connection".to_owned())
-            .spawn(move || serve(&stream, &shared, &guard, &peer))?;
+            .spawn(move || {
+                serve(&stream, &shared, &guard, &peer);
+                // Before the guard: who waits for the last connection to close may rely on the exports being free.
+                drop(shared);
+                drop(guard);
+            })?;
         Ok(())
     }
 

@@ -18,7 +18,6 @@ use super::input::Input;
 use super::output::{Output, Reply};
 use super::request::{Command, check};
 use super::{ByteStream, SessionError, Shared};
-use crate::nbd::ErrorNumber;
 use crate::nbd::export::{Export, ExportError};
 use crate::nbd::wire::transmission::{self as wire, Descriptor, Request, command};
 
@@ -216,12 +215,8 @@ impl<'a, S: ByteStream> Transmission<'a, S> {
             Ok(_) => {}
             Err(error) => {
                 counters.errors.add(1);
-                match error.number() {
-                    ErrorNumber::NotSupported | ErrorNumber::Shutdown => {
-                        tracing::debug!(%error, "request refused");
-                    }
-                    number => tracing::warn!(%error, ?number, "request failed"),
-                }
+                // At a low level: most are the client's mistakes, and of the others the export knows more to say.
+                tracing::debug!(%error, number = ?error.number(), "request failed");
             }
         }
     }
