@@ -313,6 +313,20 @@ fn a_plugin_that_cannot_be_loaded_is_reported_and_not_fatal() {
 }
 
 #[test]
+fn a_file_beside_it_that_is_no_library_is_reported_and_not_fatal() {
+    let fake = Fake::new("script");
+    let script = fake.lib64("libTAGscript.so");
+    fs::write(&script, "INPUT(elsewhere)").expect("written");
+    fake.release_8("", &[]);
+    let loaded = fake.load().expect("loads");
+    assert!(
+        matches!(loaded.refused.as_slice(), [LoadError::NotALibrary { path, .. }] if *path == script),
+        "{:?}",
+        loaded.refused
+    );
+}
+
+#[test]
 fn every_missing_symbol_is_named_in_one_error() {
     let fake = Fake::new("symbols");
     let left_out = ["VixDiskLib_Flush", "VixDiskLib_Wait", "VixDiskLib_Read"];
@@ -460,17 +474,58 @@ fn of_several_errors_the_first_is_kept() {
     );
 }
 
+/// Builds without `-soname`, as small projects do.
 #[test]
-fn a_dependency_without_a_soname_is_explained() {
+fn a_dependency_and_a_plugin_without_soname_are_found() {
     let fake = Fake::new("nameless");
-    let nameless = fake.library("libTAGnameless.so", None, DEEP, &[]);
-    fake.release_8(
-        "const char *TAG_deep(void); const char *VixDiskLib_GetTransportMode(void *h) { (void)h; return TAG_deep(); }",
-        &["libTAGnameless.so"],
+    fake.library("libTAGdeep.so", None, DEEP, &[]);
+    fake.library("libTAGmiddle.so", None, MIDDLE, &["libTAGdeep.so"]);
+    fake.library(
+        "libTAGplugin.so",
+        None,
+        "const char *TAG_middle(void); const char *TAG_plugin(void) { return TAG_middle(); }",
+        &["libTAGmiddle.so"],
     );
-    let error = fake.load().expect_err("the linker cannot match it");
+    fake.release_8(OPENS_PLUGIN, &["libTAGmiddle.so"]);
+    let loaded = fake.load().expect("loads");
+    assert!(loaded.refused.is_empty(), "{:?}", loaded.refused);
+    assert_eq!(says(&loaded), "two levels down");
+}
+
+#[test]
+fn a_plugin_is_found_by_a_link_that_is_not_its_soname() {
+    let fake = Fake::new("linkname");
+    fake.private(
+        "libTAGplugin.so.4",
+        "const char *TAG_plugin(void) { return \"by its link\"; }",
+        &[],
+    );
+    symlink(
+        fake.lib64("libTAGplugin.so.4"),
+        fake.lib64("libTAGplugin.so"),
+    )
+    .expect("link");
+    fake.release_8(OPENS_PLUGIN, &[]);
+    assert_eq!(says(&fake.load().expect("loads")), "by its link");
+}
+
+#[test]
+fn a_library_without_soname_in_a_folder_that_no_rpath_can_name_is_an_error() {
+    let fake = Fake::new("colon");
+    let folder = fake.root().join("a:b");
+    fs::create_dir(&folder).expect("folder");
+    fake.library("libTAGdeep.so", None, DEEP, &[]);
+    fake.disk_lib(
+        "libvixDiskLib.so.8",
+        "libvixDiskLib.so.8",
+        "const char *TAG_deep(void); const char *VixDiskLib_GetTransportMode(void *h) { (void)h; return TAG_deep(); }",
+        &["libTAGdeep.so"],
+        &[],
+    );
+    fs::rename(fake.root().join("lib64"), folder.join("lib64")).expect("moved");
+    let error = load(&folder).expect_err("no alias");
     assert!(
-        matches!(&error, LoadError::WrongSoname { path, soname: None, .. } if *path == nameless),
+        matches!(&error, LoadError::Nameless { path, .. } if path.ends_with("libcolondeep.so")),
         "{error:?}"
     );
 }

@@ -55,20 +55,14 @@ pub enum LoadError {
         name: String,
     },
 
-    /// A library needs another one by a name that the dynamic linker cannot know it by: the file beside it has that
-    /// name, but says of itself that it has another, or none.
-    #[error(
-        "{} is needed as {name}, but its SONAME is {}; only a process that is started with LD_LIBRARY_PATH finds it",
-        path.display(),
-        soname.as_deref().unwrap_or("missing")
-    )]
-    WrongSoname {
-        /// The file beside the library.
+    /// A private library does not give itself the name of its file (`DT_SONAME`), and the dynamic linker could not be
+    /// told that it has it. A process that is started with `LD_LIBRARY_PATH` finds it all the same.
+    #[error("{} cannot be made known by its file name, which is not its SONAME", path.display())]
+    Nameless {
+        /// The private library.
         path: PathBuf,
-        /// The name by which it is needed.
-        name: String,
-        /// The name that it gives itself.
-        soname: Option<String>,
+        /// Why not.
+        source: io::Error,
     },
 
     /// The dynamic linker refuses the library.

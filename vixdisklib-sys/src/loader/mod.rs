@@ -3,13 +3,13 @@
 //! A distribution is a folder with the library and a dozen private ones in `lib64`. The usual advice is to start the
 //! process with `LD_LIBRARY_PATH`, or to have it execute itself again. This loader needs neither: it reads from the
 //! ELF files what needs what, and opens the private libraries by absolute path, dependencies first. From then on the
-//! dynamic linker knows them by their SONAMEs, and finds them for the library itself, and for plug-ins that the
-//! library opens later by bare name. Limits, all of the dynamic linker:
+//! dynamic linker knows them by their names, and finds them for the library itself, and for plug-ins that the library
+//! opens later by bare name. Limits, all of them the dynamic linker's:
 //!
-//! * A private library whose SONAME the process has loaded from elsewhere is not used: [`Loaded::shadowed`].
-//! * A private library without a SONAME can only be found by path. As a dependency it is an error
-//!   ([`LoadError::WrongSoname`]), as a plug-in it is not found.
-//! * Once loaded, the private libraries serve everybody in the process who asks for their SONAMEs later.
+//! * A private library of whose name the process has loaded another is not used: [`Loaded::shadowed`].
+//! * Once loaded, the private libraries serve everybody in the process who asks for their names later.
+//! * In a distribution whose path contains `:`, `;` or `$`, private libraries without a SONAME cannot be used.
+//! * It rests on how glibc matches names (observed with 2.36). VDDK needs glibc anyway.
 //!
 //! ```
 //! use vixdisklib_sys::loader::{self, LoadError};
@@ -21,14 +21,20 @@
 //! assert_eq!(error.to_string(), "cannot read /nonexistent");
 //! ```
 
+#[cfg(target_os = "linux")]
+mod alias;
 mod distribution;
 #[cfg(target_os = "linux")]
 mod elf;
 mod error;
 mod library;
 #[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "linux")]
 mod neighbours;
 mod version;
+#[cfg(windows)]
+mod windows;
 
 use std::path::{Path, PathBuf};
 

@@ -33,7 +33,7 @@ impl Folders {
     }
 
     /// The file beside the library that has this name.
-    pub(super) fn find(&self, name: &str) -> Option<PathBuf> {
+    fn find(&self, name: &str) -> Option<PathBuf> {
         self.0
             .iter()
             .map(|folder| folder.join(name))
@@ -68,9 +68,8 @@ impl Folders {
         Ok(())
     }
 
-    /// Every other library beside it that code may ask for by its bare name, in the order of the names: the ones that
-    /// have a SONAME, as the dynamic linker knows a loaded library by that.
-    pub(super) fn plugins(&self) -> Vec<Neighbour> {
+    /// Every other library beside it that code may ask for by its bare name, in the order of the names.
+    pub(super) fn plugins(&self) -> impl Iterator<Item = Result<Neighbour, LoadError>> {
         let mut paths: Vec<PathBuf> = self
             .0
             .iter()
@@ -80,20 +79,16 @@ impl Folders {
             .filter(|path| path.is_file() && is_plugin_name(path))
             .collect();
         paths.sort();
-        let mut sonames = HashSet::new();
-        paths
-            .into_iter()
-            .filter_map(|path| {
-                let object = elf::read(&path).ok()?;
-                let soname = object.soname.clone()?;
-                sonames.insert(soname).then_some(Neighbour { path, object })
-            })
-            .collect()
+        paths.into_iter().map(|path| {
+            let object = elf::read(&path)?;
+            Ok(Neighbour { path, object })
+        })
     }
 }
 
 fn is_plugin_name(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    (name.ends_with(".so") || name.contains(".so."))
+    name.starts_with("lib")
+        && (name.ends_with(".so") || name.contains(".so."))
         && !ENTRY_LIBRARIES.iter().any(|entry| name.starts_with(entry))
 }
