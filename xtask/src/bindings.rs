@@ -9,6 +9,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use bindgen::callbacks::{DeriveInfo, ParseCallbacks, TypeKind};
+
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// What to install when there is no libclang.
@@ -51,6 +53,8 @@ struct Package {
     constants: &'static str,
     functions: &'static str,
     imports: &'static str,
+    /// Stands in for the imports where the types are compiled alone.
+    stand_in: &'static str,
 }
 
 const PACKAGES: [Package; 2] = [
@@ -61,6 +65,7 @@ const PACKAGES: [Package; 2] = [
         constants: "VIXDISKLIB.*",
         functions: "VixDiskLib(Ext)?_.*",
         imports: "use crate::VixError;",
+        stand_in: "#[derive(Clone, Copy, Debug)]\npub struct VixError(pub u64);",
     },
     Package {
         folder: "vixmntapi-sys",
@@ -69,6 +74,7 @@ const PACKAGES: [Package; 2] = [
         constants: "VIXMNTAPI.*",
         functions: "VixMntapi_.*",
         imports: "use vixdisklib_sys::Bool;",
+        stand_in: "pub type Bool = ::core::ffi::c_char;",
     },
 ];
 
@@ -120,6 +126,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     }
     for package in &PACKAGES {
         check_layouts(&root, package)?;
+        check_windows_types(&root, package)?;
     }
     check_codes(&root)
 }
@@ -215,6 +222,18 @@ fn field_name(symbol: &str) -> String {
     name
 }
 
+#[derive(Debug)]
+struct DeriveDebug;
+
+impl ParseCallbacks for DeriveDebug {
+    fn add_derives(&self, info: &DeriveInfo<'_>) -> Vec<String> {
+        match info.kind {
+            TypeKind::Union => Vec::new(),
+            TypeKind::Struct | TypeKind::Enum => vec!["Debug".to_owned()],
+        }
+    }
+}
+
 /// The types and constants of one crate on one target.
 fn types(root: &Path, package: &Package, target: &Target) -> Result<String> {
     let mut builder = builder(root, package, target)?
@@ -224,7 +243,9 @@ fn types(root: &Path, package: &Package, target: &Target) -> Result<String> {
         .blocklist_type("VixDiskLibGenericLog.*")
         .newtype_enum(".*")
         .prepend_enum_name(false)
-        .impl_debug(true)
+        // What bindgen writes for `Debug` does not compile for packed structures; what rustc derives does.
+        .no_debug(".*")
+        .parse_callbacks(Box::new(DeriveDebug))
         .derive_default(true)
         .derive_eq(true)
         .layout_tests(true);
@@ -239,7 +260,8 @@ fn types(root: &Path, package: &Package, target: &Target) -> Result<String> {
         package.imports
     );
     let comments = macro_comments(root, package)?;
-    for line in rustfmt(&generated.to_string())?.lines() {
+    let generated = rustfmt(&generated.to_string())?;
+    for line in generated.lines() {
         let constant = line
             .strip_prefix("pub const ")
             .and_then(|rest| rest.split_once(':'));
@@ -255,6 +277,17 @@ fn types(root: &Path, package: &Package, target: &Target) -> Result<String> {
             None => text.push_str(line),
         }
         text.push('\n');
+    }
+    let unions = generated
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub union ")?.strip_suffix(" {"));
+    for union in unions {
+        text.push_str(&format!(
+            "impl ::core::fmt::Debug for {union} {{\n\
+             fn fmt(&self, formatter: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {{\n\
+             formatter.debug_struct(\"{union}\").finish_non_exhaustive()\n\
+             }}\n}}\n"
+        ));
     }
     rustfmt(&text)
 }
@@ -405,6 +438,37 @@ fn check_layouts(root: &Path, package: &Package) -> Result<()> {
     Ok(())
 }
 
+/// Compiles the Rust types for Windows, on whatever machine this is: all that differs there, packing apart, is the
+/// width of `long`.
+fn check_windows_types(root: &Path, package: &Package) -> Result<()> {
+    let path = root.join(package.folder).join("src/bindings/windows.rs");
+    let text = fs::read_to_string(&path)?
+        .replace(package.imports, package.stand_in)
+        .replace("::core::ffi::c_long", "i32");
+    let folder = Scratch::new()?;
+    let source = folder.0.join("types.rs");
+    fs::write(&source, text)?;
+    let status = Command::new("rustc")
+        .args([
+            "--edition",
+            "2024",
+            "--crate-type",
+            "lib",
+            "--emit",
+            "metadata",
+        ])
+        .args(["--cap-lints", "allow", "--out-dir"])
+        .arg(&folder.0)
+        .arg(&source)
+        .status()
+        .map_err(|error| format!("cannot run rustc: {error}"))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("rustc rejects {}", path.display()).into())
+    }
+}
+
 /// Has the compiler confirm each number that was read from the text of the error header.
 fn check_codes(root: &Path) -> Result<()> {
     let mut text = String::from("#include \"vixDiskLib.h\"\n");
@@ -413,11 +477,28 @@ fn check_codes(root: &Path) -> Result<()> {
             "_Static_assert({name} == {number}, \"{name}\");\n"
         ));
     }
-    let source = std::env::temp_dir().join(format!("vixdisklib-codes-{}.c", std::process::id()));
+    let folder = Scratch::new()?;
+    let source = folder.0.join("codes.c");
     fs::write(&source, text)?;
-    let result = compile(root, "cc", &[], &source);
-    fs::remove_file(&source)?;
-    result
+    compile(root, "cc", &[], &source)
+}
+
+/// A folder that goes away again.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Result<Self> {
+        let path = std::env::temp_dir().join(format!("vixdisklib-bindings-{}", std::process::id()));
+        fs::create_dir(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Left behind, it does no harm.
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 fn compile(root: &Path, compiler: &str, extra: &[&str], source: &Path) -> Result<()> {

@@ -98,7 +98,7 @@ impl VixDiskLibDiskType {
 }
 #[repr(transparent)]
 /// The format of a disk. Source: safekeeping, nbdkit.
-#[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
+#[derive(Copy, Clone, Hash, PartialEq, Eq, Debug)]
 pub struct VixDiskLibDiskType(pub ::core::ffi::c_int);
 impl VixDiskLibAdapterType {
     /// IDE.
@@ -112,7 +112,7 @@ impl VixDiskLibAdapterType {
 }
 #[repr(transparent)]
 /// The controller that a disk is made for. Source: safekeeping, nbdkit.
-#[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
+#[derive(Copy, Clone, Hash, PartialEq, Eq, Debug)]
 pub struct VixDiskLibAdapterType(pub ::core::ffi::c_int);
 impl VixDiskLibCredType {
     /// User name and password: `uid`.
@@ -128,7 +128,7 @@ impl VixDiskLibCredType {
 }
 #[repr(transparent)]
 /// Which member of `VixDiskLibCreds` is valid. Source: safekeeping, nbdkit.
-#[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
+#[derive(Copy, Clone, Hash, PartialEq, Eq, Debug)]
 pub struct VixDiskLibCredType(pub ::core::ffi::c_int);
 impl VixDiskLibSpecType {
     /// A virtual machine, named by `vmxSpec`; or nothing, for local disks.
@@ -142,11 +142,11 @@ impl VixDiskLibSpecType {
 }
 #[repr(transparent)]
 /// What a connection is about. Since VDDK 6.7. Source: nbdkit, safekeeping, notes 8.0.1.
-#[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
+#[derive(Copy, Clone, Hash, PartialEq, Eq, Debug)]
 pub struct VixDiskLibSpecType(pub ::core::ffi::c_int);
 /// Cylinders, heads and sectors per track. Source: guide, nbdkit.
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone, PartialEq, Eq)]
+#[derive(Default, Copy, Clone, PartialEq, Eq, Debug)]
 pub struct VixDiskLibGeometry {
     /// Cylinders.
     pub cylinders: u32,
@@ -169,7 +169,7 @@ const _: () = {
 /// How to create a disk. VDDK before 7.0 reads only up to `capacity`; later ones read it all, so always pass the whole
 /// structure, zeroed first. Source: nbdkit, guide.
 #[repr(C, packed(4))]
-#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct VixDiskLibCreateParams {
     /// Format.
     pub diskType: VixDiskLibDiskType,
@@ -214,7 +214,7 @@ impl Default for VixDiskLibCreateParams {
 /// What `VixDiskLib_GetInfo` tells. The library allocates it: before VDDK 7.0 without the last two members, which must
 /// not be read then. Source: nbdkit, guide.
 #[repr(C, packed(4))]
-#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct VixDiskLibInfo {
     /// Geometry that the BIOS shows.
     pub biosGeo: VixDiskLibGeometry,
@@ -269,7 +269,7 @@ impl Default for VixDiskLibInfo {
 }
 /// One allocated run. Since VDDK 6.7. Source: guide, nbdkit.
 #[repr(C, packed(4))]
-#[derive(Debug, Default, Copy, Clone, PartialEq, Eq)]
+#[derive(Default, Copy, Clone, PartialEq, Eq, Debug)]
 pub struct VixDiskLibBlock {
     /// First sector.
     pub offset: VixDiskLibSectorType,
@@ -287,7 +287,7 @@ const _: () = {
 };
 /// The allocated runs of a range, ordered and merged. Since VDDK 6.7. Source: guide, nbdkit.
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone, PartialEq, Eq)]
+#[derive(Default, Copy, Clone, PartialEq, Eq, Debug)]
 pub struct VixDiskLibBlockList {
     /// Number of runs; may be 0.
     pub numBlocks: u32,
@@ -305,7 +305,7 @@ const _: () = {
 };
 /// User name and password. Source: nbdkit, ffi gem.
 #[repr(C, packed(4))]
-#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct VixDiskLibUidPasswdCreds {
     /// User name.
     pub userName: *mut ::core::ffi::c_char,
@@ -334,7 +334,7 @@ impl Default for VixDiskLibUidPasswdCreds {
 }
 /// The session of a client that has logged in already. Source: nbdkit, ffi gem.
 #[repr(C, packed(4))]
-#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct VixDiskLibSessionIdCreds {
     /// Value of the session cookie of vCenter.
     pub cookie: *mut ::core::ffi::c_char,
@@ -402,14 +402,9 @@ impl Default for VixDiskLibCreds {
         }
     }
 }
-impl ::core::fmt::Debug for VixDiskLibCreds {
-    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-        write!(f, "VixDiskLibCreds {{ union }}")
-    }
-}
 /// A first class disk. Since VDDK 6.7. Source: nbdkit, safekeeping.
 #[repr(C, packed(4))]
-#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct VixDiskLibVStorageObjectSpec {
     /// Identity of the disk.
     pub id: *mut ::core::ffi::c_char,
@@ -442,7 +437,7 @@ impl Default for VixDiskLibVStorageObjectSpec {
 }
 /// A datastore. Public since VDDK 8.0.1. Source: notes 8.0.1 and a published Python binding.
 #[repr(C, packed(4))]
-#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct VixDiskLibDatastoreSpec {
     /// Managed object reference of the datastore.
     pub datastoreMoRef: *mut ::core::ffi::c_char,
@@ -496,11 +491,6 @@ impl Default for VixDiskLibSpec {
         }
     }
 }
-impl ::core::fmt::Debug for VixDiskLibSpec {
-    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-        write!(f, "VixDiskLibSpec {{ union }}")
-    }
-}
 /// State that the library keeps with parameters which it allocated; opaque.
 #[repr(C)]
 #[derive(Debug)]
@@ -510,7 +500,7 @@ pub struct VixDiskLibConnectParamsState {
 /// Where to connect to, and as whom. Take it from `VixDiskLib_AllocateConnectParams` where that exists, otherwise zero
 /// the whole structure. All null and zero means local disks. Source: nbdkit, safekeeping.
 #[repr(C, packed(4))]
-#[derive(Copy, Clone)]
+#[derive(Copy, Clone, Debug)]
 pub struct VixDiskLibConnectParams {
     /// Virtual machine, as `moref=vm-16`; null for local disks, first class disks and datastores.
     pub vmxSpec: *mut ::core::ffi::c_char,
@@ -581,27 +571,6 @@ impl Default for VixDiskLibConnectParams {
         }
     }
 }
-impl ::core::fmt::Debug for VixDiskLibConnectParams {
-    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-        write!(
-            f,
-            "VixDiskLibConnectParams {{ vmxSpec: {:?}, serverName: {:?}, thumbPrint: {:?}, privateUse: {:?}, credType: {:?}, creds: {:?}, port: {:?}, nfcHostPort: {:?}, vimApiVer: {:?}, reserved: {:?}, state: {:?}, spec: {:?}, specType: {:?} }}",
-            self.vmxSpec,
-            self.serverName,
-            self.thumbPrint,
-            self.privateUse,
-            self.credType,
-            self.creds,
-            self.port,
-            self.nfcHostPort,
-            self.vimApiVer,
-            self.reserved,
-            self.state,
-            self.spec,
-            self.specType
-        )
-    }
-}
 /// Hears of progress, 0 to 100, on the calling thread; what it returns is ignored. Source: guide, safekeeping.
 pub type VixDiskLibProgressFunc = ::core::option::Option<
     unsafe extern "C" fn(
@@ -615,7 +584,7 @@ pub type VixDiskLibCompletionCB = ::core::option::Option<
 >;
 /// A run of sectors in one state.
 #[repr(C, packed(4))]
-#[derive(Debug, Default, Copy, Clone, PartialEq, Eq)]
+#[derive(Default, Copy, Clone, PartialEq, Eq, Debug)]
 pub struct VixDiskLibExtExtent {
     /// First sector.
     pub offset: u64,
@@ -647,5 +616,19 @@ impl VixDiskLibExtProperty {
 }
 #[repr(transparent)]
 /// What `VixDiskLibExt_GetProperty` can tell.
-#[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
+#[derive(Copy, Clone, Hash, PartialEq, Eq, Debug)]
 pub struct VixDiskLibExtProperty(pub ::core::ffi::c_int);
+impl ::core::fmt::Debug for VixDiskLibCreds {
+    fn fmt(&self, formatter: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        formatter
+            .debug_struct("VixDiskLibCreds")
+            .finish_non_exhaustive()
+    }
+}
+impl ::core::fmt::Debug for VixDiskLibSpec {
+    fn fmt(&self, formatter: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        formatter
+            .debug_struct("VixDiskLibSpec")
+            .finish_non_exhaustive()
+    }
+}

@@ -31,10 +31,11 @@ impl VixOsFamily {
 #[repr(transparent)]
 /// Family of the operating system on a disk. Source: guide for 0, 1 and 255; safekeeping, which is about VDDK 6.7 and
 /// 7.0, for 2 to 8, whose names are ours. Expect both ways of saying "other".
-#[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
+#[derive(Copy, Clone, Hash, PartialEq, Eq, Debug)]
 pub struct VixOsFamily(pub ::core::ffi::c_uint);
 /// The operating system on a disk set. Source: guide, safekeeping.
 #[repr(C)]
+#[derive(Debug)]
 pub struct VixOsInfo {
     /// Family.
     pub family: VixOsFamily,
@@ -76,15 +77,6 @@ impl Default for VixOsInfo {
         }
     }
 }
-impl ::core::fmt::Debug for VixOsInfo {
-    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-        write!(
-            f,
-            "VixOsInfo {{ family: {:?}, vendor: {:?}, edition: {:?}, osFolder: {:?} }}",
-            self.family, self.vendor, self.edition, self.osFolder
-        )
-    }
-}
 impl VixVolumeType {
     /// Any other.
     pub const VIXMNTAPI_UNKNOWN_VOLTYPE: VixVolumeType = VixVolumeType(0);
@@ -99,10 +91,11 @@ impl VixVolumeType {
 }
 #[repr(transparent)]
 /// The kind of a volume. Source: guide, safekeeping.
-#[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
+#[derive(Copy, Clone, Hash, PartialEq, Eq, Debug)]
 pub struct VixVolumeType(pub ::core::ffi::c_uint);
 /// A volume. Source: guide, safekeeping.
 #[repr(C)]
+#[derive(Debug)]
 pub struct VixVolumeInfo {
     /// Kind.
     pub type_: VixVolumeType,
@@ -139,18 +132,9 @@ impl Default for VixVolumeInfo {
         }
     }
 }
-impl ::core::fmt::Debug for VixVolumeInfo {
-    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-        write!(
-            f,
-            "VixVolumeInfo {{ type: {:?}, symbolicLink: {:?}, numGuestMountPoints: {:?}, inGuestMountPoints: {:?} }}",
-            self.type_, self.symbolicLink, self.numGuestMountPoints, self.inGuestMountPoints
-        )
-    }
-}
 /// A disk set. Source: guide.
 #[repr(C)]
-#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct VixDiskSetInfo {
     /// Flags that its disks were opened with.
     pub openFlags: u32,
