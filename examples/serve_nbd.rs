@@ -12,7 +12,7 @@ mod common;
 mod sample;
 
 use std::error::Error;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -24,9 +24,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use sample::Sample;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::prelude::*;
 use vixdisklib::nbd::{DiskExport, Server, ServerHandle};
-use vixdisklib::{ErrorKind, OpenFlags, SharedDisk};
+use vixdisklib::{OpenFlags, SharedDisk};
 
 /// Serves a virtual disk over NBD.
 #[derive(Parser)]
@@ -78,9 +79,20 @@ fn log_to_stderr(verbose: u8) {
         2 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
+    // What the library says about a failure is part of the error, which is printed once.
+    let library = if verbose == 0 {
+        LevelFilter::OFF
+    } else {
+        level
+    };
+    let filter = Targets::new()
+        .with_default(level)
+        .with_target("vixdisklib::library", library);
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    tracing_subscriber::registry()
+        .with(lines.with_filter(filter))
         .init();
 }
 
@@ -116,21 +128,18 @@ fn open(arguments: &Arguments, sample: Option<&Sample>) -> Result<SharedDisk, Bo
         (None, Some(sample)) => sample,
         (None, None) => unreachable!("there is a sample if there is no disk"),
     };
-    let flags = if arguments.read_only || sample.is_some() {
-        OpenFlags::READ_ONLY
+    let open = |flags| common::open_disk(arguments.libdir.as_ref(), path, flags);
+    let disk = if arguments.read_only || sample.is_some() {
+        open(OpenFlags::READ_ONLY)?
     } else {
-        OpenFlags::empty()
-    };
-    let disk = common::open_disk(arguments.libdir.as_ref(), path, flags).map_err(|error| {
-        let writing = !flags.contains(OpenFlags::READ_ONLY);
-        match error.kind() {
-            ErrorKind::PermissionDenied | ErrorKind::ReadOnly if writing => {
-                let line = common::explain(&error);
-                Box::<dyn Error>::from(format!("{line} (--read-only opens it for reading)"))
+        open(OpenFlags::empty()).map_err(|error| {
+            let line = common::explain(&error);
+            match open(OpenFlags::READ_ONLY) {
+                Ok(_) => format!("{line} (it can be opened with --read-only)"),
+                Err(_) => line,
             }
-            _ => error.into(),
-        }
-    })?;
+        })?
+    };
     Ok(disk.into_shared()?)
 }
 

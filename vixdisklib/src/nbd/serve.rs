@@ -154,7 +154,7 @@ impl Server {
                 .iter()
                 .any(|text| text.len() > MAX_STRING || text.contains('\0'))
             {
-                return Err(ServerError::BadName { name: name.clone() });
+                return Err(ServerError::BadText);
             }
             if !names.insert(name) {
                 return Err(ServerError::SameName { name: name.clone() });
@@ -237,12 +237,9 @@ pub enum ServerError {
     /// There is no export, or no address to listen at.
     #[error("a server needs an export and an address to listen at")]
     Nothing,
-    /// A name or description is longer than 4096 bytes or has a NUL character in it.
-    #[error("the name or the description of export {name:?} cannot be sent to clients")]
-    BadName {
-        /// The name of the export.
-        name: String,
-    },
+    /// A name or a description of an export cannot be sent to clients.
+    #[error("the name or description of an export is longer than 4096 bytes or has a NUL in it")]
+    BadText,
     /// Two exports have the same name.
     #[error("there are two exports with the name {name:?}")]
     SameName {
