@@ -9,8 +9,8 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     if env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "linux") {
         println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,{SONAME}");
-        // Its threads have ended after Exit, but the exit handlers that the runtime registered have not: unloading
-        // the code under them would crash a process that closes the library.
+        // The code must stay after a program closes the library: destructors of what it keeps per thread run when the
+        // program's threads end.
         println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
     }
 }

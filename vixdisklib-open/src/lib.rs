@@ -40,8 +40,8 @@
 //! * A request for zero sectors gives `VIX_E_INVALID_ARG`, one past the end `VIX_E_DISK_OUTOFRANGE`
 //!   (`QueryAllocatedBlocks`: `VIX_E_INVALID_ARG` for both, as the Virtual Disk Programming Guide says).
 //! * `Flush` waits for the asynchronous requests accepted before it, and then makes everything durable.
-//! * `Wait`, `Flush`, `Close` and `Disconnect` inside a completion callback give `VIX_E_OBJECT_IS_BUSY` instead of
-//!   waiting for themselves; `Exit` there does nothing.
+//! * `Wait`, `Flush`, `Close` and `Disconnect` inside a callback on a thread of the library give
+//!   `VIX_E_OBJECT_IS_BUSY` instead of waiting for themselves; `Exit` there does nothing.
 //! * Null log functions mean silence; VDDK writes a log file of its own. The function for panics is never called.
 //! * The library directory, the configuration file, a snapshot and a choice of transports have no effect.
 //!

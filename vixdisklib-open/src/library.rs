@@ -64,7 +64,7 @@ pub(crate) fn init(version: ApiVersion, log: Log) -> Result<(), Failure> {
 /// Ends one use of the library; the last one closes what is open and ends its threads.
 pub(crate) fn exit() {
     if workers::on_worker() {
-        log().warn("VixDiskLib_Exit: called from a completion callback, ignored");
+        log().warn("VixDiskLib_Exit: called from a callback on a thread of the library, ignored");
         return;
     }
     let last = {
@@ -107,7 +107,7 @@ pub(crate) fn refuse_in_callback() -> Result<(), Failure> {
     if workers::on_worker() {
         return Err(Failure::new(
             VixError::OBJECT_IS_BUSY,
-            "called from a completion callback, where it would wait for itself",
+            "called from a callback on a thread of the library, where it would wait for itself",
         ));
     }
     Ok(())

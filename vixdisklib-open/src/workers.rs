@@ -26,7 +26,7 @@ thread_local! {
     static IS_WORKER: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether the calling thread is one of ours, which means that it is inside a completion callback.
+/// Whether the calling thread is one of ours, which means that a callback of the caller made the call.
 pub(crate) fn on_worker() -> bool {
     IS_WORKER.get()
 }
