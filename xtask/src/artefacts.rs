@@ -20,10 +20,19 @@ pub(crate) struct Artefacts {
 
 /// Builds the examples and the shared library, optimised, and lays the library out.
 pub(crate) fn build() -> Result<Artefacts> {
-    run(cargo().args(["build", "--release", "-p", "vixdisklib-examples", "--examples"]))?;
+    run(cargo().args([
+        "build",
+        "--release",
+        "-p",
+        "vixdisklib-examples",
+        "--examples",
+    ]))?;
     let distribution = target().join("distribution");
     dist(&distribution)?;
-    Ok(Artefacts { examples: target().join("release/examples"), distribution })
+    Ok(Artefacts {
+        examples: target().join("release/examples"),
+        distribution,
+    })
 }
 
 /// Builds the shared library and makes a folder that loads like VDDK's.
@@ -42,7 +51,10 @@ pub(crate) fn dist(folder: &Path) -> Result {
     symlink("libvixDiskLib.so.8", lib64.join("libvixDiskLib.so"))?;
     for header in fs::read_dir(root().join("vixdisklib-sys/include"))? {
         let header = header?.path();
-        fs::copy(&header, include.join(header.file_name().expect("a file has a name")))?;
+        fs::copy(
+            &header,
+            include.join(header.file_name().expect("a file has a name")),
+        )?;
     }
     Ok(())
 }

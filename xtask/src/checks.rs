@@ -15,9 +15,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("vmdk-engine", &["disk-units"]),
     ("vixdisklib-sys", &[]),
     ("vixmntapi-sys", &["vixdisklib-sys"]),
-    ("vixdisklib-open", &["disk-units", "vixdisklib-sys", "vmdk-engine"]),
-    ("vixdisklib-open-cdylib", &["vixdisklib-open", "vixdisklib-sys"]),
-    ("vixdisklib", &["disk-units", "vixdisklib-open", "vixdisklib-sys"]),
+    (
+        "vixdisklib-open",
+        &["disk-units", "vixdisklib-sys", "vmdk-engine"],
+    ),
+    (
+        "vixdisklib-open-cdylib",
+        &["vixdisklib-open", "vixdisklib-sys"],
+    ),
+    (
+        "vixdisklib",
+        &["disk-units", "vixdisklib-open", "vixdisklib-sys"],
+    ),
     ("vixdisklib-examples", &[]),
     ("conformance", &[]),
     ("xtask", &[]),
@@ -31,24 +40,37 @@ pub(crate) fn run() -> Result {
     directions(&mut faults)?;
     forbidden_unsafe(&mut faults)?;
     unfinished(&mut faults)?;
-    if faults.is_empty() { Ok(()) } else { Err(faults.join("\n").into()) }
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(faults.join("\n").into())
+    }
 }
 
 fn directions(faults: &mut Vec<String>) -> Result {
-    let output = cargo().args(["metadata", "--format-version", "1", "--no-deps"]).output()?;
+    let output = cargo()
+        .args(["metadata", "--format-version", "1", "--no-deps"])
+        .output()?;
     let metadata: Value = serde_json::from_slice(&output.stdout)?;
-    let packages = metadata["packages"].as_array().ok_or("cargo metadata lists no packages")?;
+    let packages = metadata["packages"]
+        .as_array()
+        .ok_or("cargo metadata lists no packages")?;
     let name = |value: &Value| value["name"].as_str().unwrap_or_default().to_owned();
     let ours: BTreeSet<String> = packages.iter().map(name).collect();
     for package in packages {
         let user = name(package);
         let Some((_, allowed)) = ALLOWED.iter().find(|(known, _)| *known == user) else {
-            faults.push(format!("{user}: say in xtask/src/checks.rs which crates it may use"));
+            faults.push(format!(
+                "{user}: say in xtask/src/checks.rs which crates it may use"
+            ));
             continue;
         };
         let dependencies = package["dependencies"].as_array().into_iter().flatten();
         // Dependencies of tests and examples carry the kind "dev".
-        for used in dependencies.filter(|dependency| dependency["kind"] != "dev").map(name) {
+        for used in dependencies
+            .filter(|dependency| dependency["kind"] != "dev")
+            .map(name)
+        {
             if ours.contains(&used) && !allowed.contains(&used.as_str()) {
                 faults.push(format!("{user} must not depend on {used}"));
             }
@@ -69,11 +91,20 @@ fn forbidden_unsafe(faults: &mut Vec<String>) -> Result {
 
 /// Marks of unfinished work, in files that git knows.
 fn unfinished(faults: &mut Vec<String>) -> Result {
-    let listed = command("git").args(["ls-files", "*.rs", "*.h", "*.c", "*.py"]).output()?;
+    let listed = command("git")
+        .args(["ls-files", "*.rs", "*.h", "*.c", "*.py"])
+        .output()?;
     // Spelled in two parts, so that this file does not find itself.
-    let marks = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X:"), concat!("unimplemented", "!(")];
+    let marks = [
+        concat!("TO", "DO"),
+        concat!("FIX", "ME"),
+        concat!("XX", "X:"),
+        concat!("unimplemented", "!("),
+    ];
     for name in String::from_utf8(listed.stdout)?.lines() {
-        let Ok(text) = fs::read_to_string(root().join(Path::new(name))) else { continue };
+        let Ok(text) = fs::read_to_string(root().join(Path::new(name))) else {
+            continue;
+        };
         for (number, line) in text.lines().enumerate() {
             if let Some(mark) = marks.iter().find(|mark| line.contains(**mark)) {
                 faults.push(format!("{name}:{}: {mark}", number + 1));

@@ -6,9 +6,18 @@ use crate::{Result, artefacts, bindings, checks, peers, symbols, test};
 /// The feature sets of the published crates, besides the defaults and everything.
 const FEATURE_SETS: &[(&str, &[&str])] = &[
     ("vixdisklib", &["--no-default-features"]),
-    ("vixdisklib", &["--no-default-features", "--features", "loader"]),
-    ("vixdisklib", &["--no-default-features", "--features", "embedded"]),
-    ("vixdisklib", &["--no-default-features", "--features", "loader,nbd"]),
+    (
+        "vixdisklib",
+        &["--no-default-features", "--features", "loader"],
+    ),
+    (
+        "vixdisklib",
+        &["--no-default-features", "--features", "embedded"],
+    ),
+    (
+        "vixdisklib",
+        &["--no-default-features", "--features", "loader,nbd"],
+    ),
     ("vixdisklib-sys", &["--no-default-features"]),
     ("vixmntapi-sys", &["--no-default-features"]),
 ];
@@ -22,14 +31,25 @@ pub(crate) fn run_everything() -> Result {
     lint()?;
     test::run(&[])?;
     symbols::run(&[artefacts::shared_library().to_string_lossy().into_owned()])?;
-    let docs = ["doc", "--workspace", "--no-deps", "--all-features", "--document-private-items"];
+    let docs = [
+        "doc",
+        "--workspace",
+        "--no-deps",
+        "--all-features",
+        "--document-private-items",
+    ];
     run(cargo().args(docs).env("RUSTDOCFLAGS", "-Dwarnings"))
 }
 
 fn lint() -> Result {
     let deny = ["--", "-D", "warnings"];
-    run(cargo().args(["clippy", "--workspace", "--all-targets", "--all-features"]).args(deny))?;
+    run(cargo()
+        .args(["clippy", "--workspace", "--all-targets", "--all-features"])
+        .args(deny))?;
     FEATURE_SETS.iter().try_for_each(|(package, features)| {
-        run(cargo().args(["clippy", "-p", package]).args(*features).args(deny))
+        run(cargo()
+            .args(["clippy", "-p", package])
+            .args(*features)
+            .args(deny))
     })
 }

@@ -11,16 +11,52 @@ struct Peer {
 }
 
 const PEERS: &[Peer] = &[
-    Peer { name: "a C compiler", probe: &["cc", "--version"], package: "gcc" },
-    Peer { name: "a C++ compiler", probe: &["c++", "--version"], package: "g++" },
-    Peer { name: "qemu-img", probe: &["qemu-img", "--version"], package: "qemu-utils" },
-    Peer { name: "qemu-io", probe: &["qemu-io", "--version"], package: "qemu-utils" },
-    Peer { name: "nbdcopy and nbdinfo", probe: &["nbdcopy", "--version"], package: "libnbd-bin" },
-    Peer { name: "libnbd for Python", probe: &["/usr/bin/python3", "-c", "import nbd"], package: "python3-libnbd" },
-    Peer { name: "nbdkit", probe: &["nbdkit", "--version"], package: "nbdkit" },
-    Peer { name: "valgrind", probe: &["valgrind", "--version"], package: "valgrind" },
+    Peer {
+        name: "a C compiler",
+        probe: &["cc", "--version"],
+        package: "gcc",
+    },
+    Peer {
+        name: "a C++ compiler",
+        probe: &["c++", "--version"],
+        package: "g++",
+    },
+    Peer {
+        name: "qemu-img",
+        probe: &["qemu-img", "--version"],
+        package: "qemu-utils",
+    },
+    Peer {
+        name: "qemu-io",
+        probe: &["qemu-io", "--version"],
+        package: "qemu-utils",
+    },
+    Peer {
+        name: "nbdcopy and nbdinfo",
+        probe: &["nbdcopy", "--version"],
+        package: "libnbd-bin",
+    },
+    Peer {
+        name: "libnbd for Python",
+        probe: &["/usr/bin/python3", "-c", "import nbd"],
+        package: "python3-libnbd",
+    },
+    Peer {
+        name: "nbdkit",
+        probe: &["nbdkit", "--version"],
+        package: "nbdkit",
+    },
+    Peer {
+        name: "valgrind",
+        probe: &["valgrind", "--version"],
+        package: "valgrind",
+    },
     // clang checks the Windows layouts; its library makes the bindings.
-    Peer { name: "clang", probe: &["clang", "--version"], package: "clang libclang-dev" },
+    Peer {
+        name: "clang",
+        probe: &["clang", "--version"],
+        package: "clang libclang-dev",
+    },
 ];
 
 /// Installs what is missing where that can be done, and says what stays missing.
@@ -37,7 +73,10 @@ pub(crate) fn provide() -> Result {
     }
     let missing = self::missing();
     for peer in &missing {
-        eprintln!("MISSING: {} (Debian: apt-get install {}); its tests are skipped", peer.name, peer.package);
+        eprintln!(
+            "MISSING: {} (Debian: apt-get install {}); its tests are skipped",
+            peer.name, peer.package
+        );
     }
     if in_ci() && !missing.is_empty() {
         return Err("nothing may be skipped in CI".into());
@@ -55,7 +94,10 @@ fn missing() -> Vec<&'static Peer> {
 
 /// Packages are installed only where nobody has to be asked: as root, on Debian.
 fn can_install() -> bool {
-    let root = command("id").arg("-u").output().is_ok_and(|id| id.stdout.trim_ascii() == b"0");
+    let root = command("id")
+        .arg("-u")
+        .output()
+        .is_ok_and(|id| id.stdout.trim_ascii() == b"0");
     root && works(command("apt-get").arg("--version"))
 }
 
@@ -67,5 +109,7 @@ fn install<'a>(packages: impl Iterator<Item = &'a str>) -> Result {
         apt
     };
     run(apt().arg("update"))?;
-    run(apt().args(["install", "-y", "--no-install-recommends"]).args(packages))
+    run(apt()
+        .args(["install", "-y", "--no-install-recommends"])
+        .args(packages))
 }

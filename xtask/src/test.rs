@@ -15,7 +15,14 @@ fn run_all(arguments: &[String]) -> Result {
             runner.args(["--profile", "ci"]);
         }
     } else {
-        runner.args(["test", "--workspace", "--all-features", "--lib", "--bins", "--tests"]);
+        runner.args([
+            "test",
+            "--workspace",
+            "--all-features",
+            "--lib",
+            "--bins",
+            "--tests",
+        ]);
     }
     runner
         .args(arguments)

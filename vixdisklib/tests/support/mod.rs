@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use vixdisklib::{Backend, Library};
 
 /// Every back end that this process can use: the embedded engine, and the library that a distribution folder holds.
-pub fn backends() -> Vec<Backend> {
+pub(crate) fn backends() -> Vec<Backend> {
     let mut backends = vec![Backend::Embedded];
     match env::var_os("VIXDISKLIB_TEST_LIBDIR") {
         Some(folder) => backends.push(Backend::Library(folder.into())),
@@ -20,7 +20,7 @@ pub fn backends() -> Vec<Backend> {
 }
 
 /// Runs a test on each back end, one after the other: a process initialises a library once at a time.
-pub fn on_each_backend(test: impl Fn(&Library)) {
+pub(crate) fn on_each_backend(test: impl Fn(&Library)) {
     for backend in backends() {
         eprintln!("back end: {backend:?}");
         let library = Library::builder(backend).open().expect("a library");
@@ -29,14 +29,14 @@ pub fn on_each_backend(test: impl Fn(&Library)) {
 }
 
 /// Sectors whose bytes tell where they belong.
-pub fn pattern(sectors: usize) -> Vec<u8> {
+pub(crate) fn pattern(sectors: usize) -> Vec<u8> {
     (0..sectors * 512)
         .map(|at| ((at / 512) * 31 + at % 251) as u8)
         .collect()
 }
 
 /// A flat disk in `folder` with the given contents.
-pub fn flat_disk(folder: &Path, contents: &[u8]) -> PathBuf {
+pub(crate) fn flat_disk(folder: &Path, contents: &[u8]) -> PathBuf {
     let path = folder.join("disk.vmdk");
     let sectors = contents.len() / 512;
     let text = format!(
