@@ -5,6 +5,7 @@
 mod support;
 
 use std::path::Path;
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -76,6 +77,45 @@ fn writers_of_the_same_grains_lose_nothing() {
     }
 }
 
+/// All threads meet at each grain, which none has written yet, and write a sector of it at the same moment.
+#[test]
+fn writers_that_meet_at_a_new_grain_allocate_it_once() {
+    let scratch = tempfile::tempdir().unwrap();
+    let grains = 300;
+    let path = create(scratch.path(), &SparseImage::monolithic(grains * 128));
+    let disk = open(&path);
+    let meeting = Barrier::new(usize::try_from(THREADS).unwrap());
+    thread::scope(|scope| {
+        for owner in 0..THREADS {
+            let (disk, meeting) = (&disk, &meeting);
+            scope.spawn(move || {
+                for grain in 0..grains {
+                    let sector = grain * 128 + owner * 16;
+                    let bytes = pattern(owner, 0, sector);
+                    meeting.wait();
+                    disk.write_at(Sector::new(sector), &bytes).unwrap();
+                }
+            });
+        }
+    });
+    disk.close().unwrap();
+    let length = std::fs::metadata(&path).unwrap().len();
+    assert_eq!(
+        length,
+        (128 + grains * 128) * 512,
+        "one place for each grain"
+    );
+    let disk = open(&path);
+    for grain in 0..grains {
+        for owner in 0..THREADS {
+            let sector = grain * 128 + owner * 16;
+            let mut found = [0; 512];
+            disk.read_at(Sector::new(sector), &mut found).unwrap();
+            assert!(found == pattern(owner, 0, sector), "sector {sector}");
+        }
+    }
+}
+
 /// Each thread owns a stretch that begins and ends inside grains, and writes, zeroes, trims and reads it at random,
 /// across two grain tables.
 #[test]
@@ -102,7 +142,7 @@ fn neighbours_do_not_disturb_each_other() {
         let disk = if round == 0 {
             &disk
         } else {
-            &open_after(&path)
+            &open_to_read(&path)
         };
         for (owner, model) in (0..THREADS).zip(&models) {
             let mut found = vec![0; model.len()];
@@ -116,8 +156,8 @@ fn neighbours_do_not_disturb_each_other() {
     }
 }
 
-/// A second look at the files while the first disk is still open, as a reader would have it.
-fn open_after(path: &Path) -> Disk {
+/// A second look at the flushed files while the first disk is still open, as another reader would have it.
+fn open_to_read(path: &Path) -> Disk {
     Disk::open(path, &OpenOptions::new()).unwrap()
 }
 

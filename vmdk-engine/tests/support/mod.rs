@@ -9,6 +9,7 @@
 )]
 
 pub mod image;
+pub mod recording;
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -3,8 +3,9 @@
 //! Writing in place trusts the tables, so a wrong one would turn a write into damage elsewhere. The scan reads every
 //! table once, a megabyte at a time, and keeps one bit for each grain of the file.
 
-use disk_units::{Sector, SectorCount, SectorRange};
+use disk_units::{ByteLen, Sector, SectorCount, SectorRange};
 
+use super::super::header::SparseShape;
 use super::super::table::{Tables, little_endian, read_directory};
 use crate::error::{Cause, Error, ErrorKind, IoFault};
 use crate::storage::Storage;
@@ -49,7 +50,8 @@ pub(super) struct Scanned {
     pub(super) redundant_directory: Option<Vec<u32>>,
 }
 
-/// Checks the directories and all tables. After an unclean shutdown, redundant tables are brought up to date.
+/// Checks the directories and all tables. What an unclean shutdown leaves unfinished is then brought to the state of
+/// the primary tables, which is complete at any moment by the order of writing.
 pub(super) fn scan(storage: &dyn Storage, tables: &Tables) -> Result<Scanned, Error> {
     let shape = &tables.shape;
     let length = storage
@@ -58,50 +60,79 @@ pub(super) fn scan(storage: &dyn Storage, tables: &Tables) -> Result<Scanned, Er
     let directory: Vec<u32> = (0..shape.directory_entries)
         .map(|table| tables.sector_of(table))
         .collect();
-    let redundant_directory = shape
+    let mut redundant_directory = shape
         .redundant_directory
         .map(|start| read_directory(storage, start, shape.directory_entries))
         .transpose()?;
+    let mut unfinished = Unfinished::default();
+    if let Some(copies) = redundant_directory.as_mut().filter(|_| shape.is_dirty) {
+        unfinished.drop_tables_without_primary(&directory, copies);
+    }
     let copies = redundant_directory.as_deref().unwrap_or_default();
     let whole = SectorCount::new(length.get() / 512);
     let table_starts = check_directories(tables, &directory, copies, whole)?;
     let mut grains = Grains::new(tables, &table_starts, whole);
-    let mut stale = Vec::new();
     for batch in batches(&directory, copies, shape.table_len().get()) {
         let primary = read_tables(storage, batch.primary, batch.sectors)?;
-        if batch.redundant != 0 {
-            let redundant = read_tables(storage, batch.redundant, batch.sectors)?;
-            if primary != redundant {
-                if !shape.is_dirty {
-                    return Err(ScanError::CopiesDiffer(batch.first_table).into());
-                }
-                stale.push(batch);
-            }
-        }
         if !is_zero(&primary) {
             for entry in little_endian(&primary) {
                 grains.enter(entry)?;
             }
         }
+        if batch.redundant != 0 && primary != read_tables(storage, batch.redundant, batch.sectors)?
+        {
+            if !shape.is_dirty {
+                return Err(ScanError::CopiesDiffer(batch.first_table).into());
+            }
+            unfinished.stale.push(batch);
+        }
     }
-    for batch in stale {
-        // The last writer had not come to this copy yet; the primary one is complete by the order of writing.
-        tracing::warn!(
-            table = batch.first_table,
-            "bringing redundant grain tables up to date"
-        );
-        let primary = read_tables(storage, batch.primary, batch.sectors)?;
-        storage
-            .write_all_at(
-                &primary,
-                byte_position(Sector::new(u64::from(batch.redundant))),
-            )
-            .map_err(|error| IoFault::new("writing redundant grain tables", error))?;
-    }
+    unfinished.finish(storage, shape)?;
     Ok(Scanned {
         file: length.sectors_rounded_up(),
         redundant_directory,
     })
+}
+
+/// What a writer that did not come to its end left behind in the redundant metadata.
+#[derive(Debug, Default)]
+struct Unfinished {
+    /// Tables that only the redundant directory names.
+    without_primary: Vec<usize>,
+    /// Redundant tables that differ from their primary ones.
+    stale: Vec<Batch>,
+}
+
+impl Unfinished {
+    fn drop_tables_without_primary(&mut self, directory: &[u32], copies: &mut [u32]) {
+        for (index, (primary, copy)) in directory.iter().zip(copies).enumerate() {
+            if *primary == 0 && *copy != 0 {
+                *copy = 0;
+                self.without_primary.push(index);
+            }
+        }
+    }
+
+    fn finish(&self, storage: &dyn Storage, shape: &SparseShape) -> Result<(), Error> {
+        let fault = |error| IoFault::new("mending redundant grain tables", error);
+        for batch in &self.stale {
+            tracing::warn!(
+                table = batch.first_table,
+                "redundant grain tables are brought up to date"
+            );
+            let primary = read_tables(storage, batch.primary, batch.sectors)?;
+            let position = byte_position(Sector::new(u64::from(batch.redundant)));
+            storage.write_all_at(&primary, position).map_err(fault)?;
+        }
+        let start = byte_position(shape.redundant_directory.unwrap_or_default()).get();
+        for table in &self.without_primary {
+            tracing::warn!(table, "an unfinished redundant grain table is dropped");
+            let offset = u64::try_from(*table).unwrap_or(u64::MAX).saturating_mul(4);
+            let position = ByteLen::new(start.saturating_add(offset));
+            storage.write_all_at(&[0; 4], position).map_err(fault)?;
+        }
+        Ok(())
+    }
 }
 
 /// Checks where tables are; returns the starts of all of them, ascending.

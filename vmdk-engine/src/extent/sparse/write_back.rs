@@ -1,8 +1,8 @@
 //! Writing changed tables back, in an order that no crash can make wrong.
 //!
 //! 1. the dirty byte is set, and everything written so far is synced, so that tables only ever point to durable data;
-//! 2. tables go out, the primary copy before the redundant one; tables that are new to the file, and so not yet in
-//!    any directory, are synced before their directory entries are written;
+//! 2. tables go out, the primary copy before the redundant one; tables that are new to the file are synced before
+//!    their directory entries are written, and the redundant entry before the primary one;
 //! 3. another sync makes the tables durable. Now the space of freed grains can be given back.
 //!
 //! Closing clears the dirty byte behind all that.
@@ -200,19 +200,22 @@ impl SparseExtent {
 
     fn enter_new_tables(&self, state: &mut WriteBack, created: &[NewTable]) -> Result<(), Error> {
         let shape = &self.tables.shape;
-        for new in created {
-            self.write_directory_entry(shape.directory, new.table, new.primary)?;
-        }
-        for new in created {
-            if let (Some(start), Some(directory)) =
-                (shape.redundant_directory, &mut state.redundant_directory)
-            {
+        // The redundant directory first: a crash in between leaves the table in it alone, which is known to be
+        // unfinished, while the primary one never names a table without a copy.
+        if let (Some(start), Some(directory)) =
+            (shape.redundant_directory, &mut state.redundant_directory)
+        {
+            for new in created {
                 self.write_directory_entry(start, new.table, new.redundant)?;
                 let index = usize::try_from(new.table).unwrap_or(usize::MAX);
                 if let Some(entry) = directory.get_mut(index) {
                     *entry = new.redundant;
                 }
             }
+            self.sync()?;
+        }
+        for new in created {
+            self.write_directory_entry(shape.directory, new.table, new.primary)?;
         }
         for new in created {
             self.tables.set_sector_of(new.table, new.primary);
