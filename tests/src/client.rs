@@ -84,8 +84,13 @@ pub fn convert_to_raw(disk: &Path, raw: &Path) {
 /// Whether two raw files hold the same bytes. Holes cost nothing, so this is the way to compare large disks.
 #[must_use]
 pub fn same_content(left: &Path, right: &Path) -> bool {
+    let length = |path: &Path| path.metadata().expect("the file is there").len();
+    if length(left) != length(right) {
+        eprintln!("{} bytes and {} bytes", length(left), length(right));
+        return false;
+    }
     let mut compare = command("qemu-img");
-    compare.args(["compare", "-s", "-f", "raw", "-F", "raw"]);
+    compare.args(["compare", "-f", "raw", "-F", "raw"]);
     let output = output(compare.arg(left).arg(right));
     match output.status.code() {
         Some(0) => true,
@@ -127,4 +132,43 @@ macro_rules! arguments {
 /// One argument for [`arguments!`].
 pub fn argument(value: impl AsRef<OsStr>) -> OsString {
     value.as_ref().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+    use crate::need;
+
+    #[test]
+    fn one_byte_makes_a_difference_and_a_hole_does_not() {
+        if !need::have(&["qemu-img"]) {
+            return;
+        }
+        let folder = tempfile::tempdir().expect("there is room");
+        let (left, right) = (folder.path().join("left"), folder.path().join("right"));
+        let files = [&left, &right].map(|path| File::create(path).expect("there is room"));
+        for file in &files {
+            file.set_len(1 << 20).expect("there is room");
+            file.write_all_at(&[7; 5000], 300_000)
+                .expect("there is room");
+        }
+        files[1]
+            .write_all_at(&[0; 65_536], 0)
+            .expect("there is room");
+        assert!(same_content(&left, &right));
+        files[1]
+            .write_all_at(&[1], (1 << 20) - 1)
+            .expect("there is room");
+        assert!(!same_content(&left, &right));
+        files[1].set_len((1 << 20) - 1).expect("there is room");
+        assert!(
+            !same_content(&left, &right),
+            "the byte is gone, but so is the length"
+        );
+        files[1].set_len(1 << 20).expect("there is room");
+        assert!(same_content(&left, &right));
+    }
 }

@@ -11,9 +11,12 @@ use conformance::disk::{GRAIN, Kind, ODD_GIB, SECTOR, SPLIT, raw_with_data};
 use conformance::need;
 use conformance::server::Serve;
 
-/// Serves the disk through every back end and compares all of it with the raw file it was made from.
-fn is_served_whole(disk: &Path, raw: &Path, folder: &Path) {
-    let expected = checksum::file(raw);
+/// The checksum of the content of the disks of one GiB, so that no test has to work it out for them.
+const ODD_GIB_CONTENT: &str = "6f414d6b965f5946872e2447cf60e215b1b58d29dde18e2bf5a97e34c93e3026";
+
+/// Serves the disk through every back end and compares all of it with the raw file it was made from, which has the
+/// checksum `expected`.
+fn is_served_whole(disk: &Path, raw: &Path, expected: &str, folder: &Path) {
     let oracle = folder.join("oracle");
     convert_to_raw(disk, &oracle);
     assert!(same_content(raw, &oracle), "QEMU reads another disk");
@@ -22,17 +25,11 @@ fn is_served_whole(disk: &Path, raw: &Path, folder: &Path) {
         let server = Serve::disk(disk).backend(&backend).read_only().start();
         nbdcopy(server.uri(), &copy);
         server.stop();
-        let length = |path: &Path| fs::metadata(path).expect("it is there").len();
-        assert_eq!(length(&copy), length(raw), "{disk:?} through {backend:?}");
+        assert!(same_content(raw, &copy), "{disk:?} through {backend:?}");
         // One checksum a disk is enough: the comparison is as strict, and costs nothing where there are holes.
         if backend == Backend::Embedded {
-            assert_eq!(
-                checksum::file(&copy),
-                expected,
-                "{disk:?} through {backend:?}"
-            );
+            assert_eq!(checksum::file(&copy), expected, "{disk:?}");
         }
-        assert!(same_content(raw, &copy), "{disk:?} through {backend:?}");
         fs::remove_file(copy).expect("it is there");
     }
 }
@@ -46,14 +43,14 @@ fn small_disks(kind: Kind) {
             let folder = tempfile::tempdir().expect("there is room");
             let raw = raw_with_data(folder.path(), sectors * SECTOR, pieces, sectors);
             let disk = kind.convert(folder.path(), &raw);
-            is_served_whole(&disk, &raw, folder.path());
+            is_served_whole(&disk, &raw, &checksum::file(&raw), folder.path());
         }
         let folder = tempfile::tempdir().expect("there is room");
         let raw = folder.path().join("empty.raw");
         let file = fs::File::create(&raw).expect("there is room");
         file.set_len(sectors * SECTOR).expect("there is room");
         let disk = kind.convert(folder.path(), &raw);
-        is_served_whole(&disk, &raw, folder.path());
+        is_served_whole(&disk, &raw, &checksum::file(&raw), folder.path());
     }
 }
 
@@ -65,7 +62,7 @@ fn large_disk(kind: Kind) {
     let folder = tempfile::tempdir().expect("there is room");
     let raw = raw_with_data(folder.path(), ODD_GIB * SECTOR, 60, 1);
     let disk = kind.convert(folder.path(), &raw);
-    is_served_whole(&disk, &raw, folder.path());
+    is_served_whole(&disk, &raw, ODD_GIB_CONTENT, folder.path());
     println!(
         "{} took {:.1} s",
         kind.name(),
@@ -148,5 +145,5 @@ fn zeroed_grains() {
     conformance::client::qemu_io("vmdk", &disk, &commands.map(str::to_owned));
     let raw = folder.path().join("raw");
     convert_to_raw(&disk, &raw);
-    is_served_whole(&disk, &raw, folder.path());
+    is_served_whole(&disk, &raw, &checksum::file(&raw), folder.path());
 }

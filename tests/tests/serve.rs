@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use conformance::artefact;
 use conformance::checksum;
-use conformance::client::{command, nbdcopy, output, run};
+use conformance::client::{
+    checks_clean, command, convert_to_raw, nbdcopy, output, qemu_io, run, same_content,
+};
 use conformance::disk::{GRAIN, Kind, SECTOR};
 use conformance::need;
 use conformance::server::Serve;
@@ -129,8 +131,10 @@ fn the_printed_uri_works_in_every_client() {
         return;
     }
     let (folder, disk) = disk();
-    let listen = Serve::disk(&disk).address(["--listen", "127.0.0.1:0"]);
-    for server in [Serve::disk(&disk).start(), listen.start()] {
+    let unix = || Serve::disk(&disk);
+    let tcp = || unix().address(["--listen", "127.0.0.1:0"]);
+    for serve in [unix(), tcp(), unix().arguments(["--export", "a disk"])] {
+        let server = serve.start();
         let uri = server.uri();
         run(command("qemu-img").args(["info", uri]));
         run(command("qemu-io").args(["-f", "raw", "-c", "read 0 64k", uri]));
@@ -216,19 +220,18 @@ fn several_clients_at_once() {
     let disk = Kind::MonolithicSparse.convert(folder.path(), &raw);
     let server = Serve::disk(&disk).start();
     let uri = server.uri();
-    let expected = checksum::file(&raw);
     // One that connects and never says a word must not hold up the others.
     let path = uri.split("socket=").nth(1).expect("a Unix socket");
     let silent = std::os::unix::net::UnixStream::connect(path).expect("it takes connections");
     thread::scope(|scope| {
         for number in 0..6 {
-            let (folder, expected) = (&folder, &expected);
+            let (folder, raw) = (&folder, &raw);
             scope.spawn(move || {
                 let copy = folder.path().join(format!("copy {number}"));
                 let mut program = command("nbdcopy");
                 program.arg(format!("--connections={}", 1 + number % 4));
                 run(program.arg(uri).arg(&copy));
-                assert_eq!(checksum::file(&copy), *expected);
+                assert!(same_content(raw, &copy));
             });
         }
     });
@@ -252,14 +255,9 @@ fn nbdcopy_into_the_export() {
         run(program.arg(&raw).arg(server.uri()));
         server.stop();
         let found = folder.path().join("found");
-        conformance::client::convert_to_raw(&disk, &found);
-        assert_eq!(
-            checksum::file(&found),
-            checksum::file(&raw),
-            "{}",
-            kind.name()
-        );
-        assert!(conformance::client::checks_clean(&disk));
+        convert_to_raw(&disk, &found);
+        assert!(same_content(&raw, &found), "{}", kind.name());
+        assert!(checks_clean(&disk));
     }
 }
 
@@ -301,7 +299,7 @@ fn a_command_gets_the_uri_and_its_status_is_the_servers() {
     if need::have(&["qemu-io"]) {
         let done = serve("qemu-io -f raw -c 'write -P 9 64k 64k' \"$uri\"");
         assert_eq!(done.status.code(), Some(0));
-        conformance::client::qemu_io("vmdk", &disk, &["read -P 9 64k 64k".to_owned()]);
+        qemu_io("vmdk", &disk, &["read -P 9 64k 64k".to_owned()]);
     }
     drop(folder);
 }
@@ -365,6 +363,27 @@ fn the_hints_of_the_sample_work() {
     }
     assert!(tried > 0, "{hints:?}");
     server.stop();
+}
+
+/// Two programs that write to one disk would destroy it.
+#[test]
+fn a_second_writer_is_refused() {
+    if !ready() {
+        return;
+    }
+    for kind in Kind::WRITABLE {
+        let folder = tempfile::tempdir().expect("there is room");
+        let disk = kind.create(folder.path(), 10 * GRAIN);
+        let first = Serve::disk(&disk).start();
+        let said = refusal(&Serve::disk(&disk));
+        let name = format!("{}.vmdk", kind.name());
+        assert!(said.contains(&name) && said.contains("lock"), "{said}");
+        let mut session = Session::connect(first.uri());
+        session.write(0, &[1; 512], &[]).expect("a write works");
+        drop(session);
+        first.stop();
+        Serve::disk(&disk).start().stop();
+    }
 }
 
 /// Runs a server that must fail at once; gives back its one line.
