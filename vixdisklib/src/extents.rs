@@ -23,8 +23,8 @@ pub(crate) use exact::query as query_exact;
 pub struct Extent {
     /// The sectors.
     pub range: SectorRange,
-    /// Whether the disk, or one of its parents, holds data for the run. What the library cannot tell counts as
-    /// allocated.
+    /// Whether the disk, or one of its parents, records contents for the run, be it that they are zero. What the
+    /// library cannot tell counts as allocated.
     pub allocated: bool,
     /// Whether the run is known to read as zero.
     pub zero: bool,
@@ -41,6 +41,12 @@ impl Extent {
             zero: false,
             depth: 0,
         }
+    }
+
+    /// Whether a copy of the disk needs the run: it is allocated, and not known to be zero.
+    #[must_use]
+    pub fn holds_data(&self) -> bool {
+        self.allocated && !self.zero
     }
 
     /// The union of two runs that follow each other and are alike.

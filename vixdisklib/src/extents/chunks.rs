@@ -67,7 +67,8 @@ struct Widen {
 impl Widen {
     fn piece(&mut self, extent: Extent) -> Option<Extent> {
         let extent_end = extent.range.end();
-        let end = if extent.allocated || extent_end == self.end {
+        let allocated = extent.holds_data();
+        let end = if allocated || extent_end == self.end {
             self.chunk.ceil(extent_end, self.end)
         } else {
             self.chunk.floor(extent_end)
@@ -80,6 +81,7 @@ impl Widen {
         self.position = self.position.max(end);
         range.map(|range| Extent {
             range,
+            allocated,
             zero,
             ..extent
         })

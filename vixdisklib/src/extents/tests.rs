@@ -96,6 +96,35 @@ fn a_hole_that_may_show_the_parent_is_not_zero_in_any_chunk() {
     assert_eq!(shape, [(range(0, 300), false)]);
 }
 
+#[test]
+fn zeroes_that_are_recorded_hold_no_data() {
+    struct Zeroed;
+    impl ExtentSource for Zeroed {
+        fn page(&self, range: SectorRange, _chunk: ChunkSize) -> Result<Vec<Extent>> {
+            Ok(vec![Extent {
+                range,
+                allocated: true,
+                zero: true,
+                depth: 0,
+            }])
+        }
+    }
+    let whole = range(0, 300);
+    let extents = Extents::new(&Zeroed, whole, ChunkSize::MIN);
+    let chunks: Vec<_> = Chunks::new(extents, whole, ChunkSize::MIN)
+        .map(|chunk| chunk.expect("no error"))
+        .collect();
+    assert_eq!(
+        chunks,
+        [Extent {
+            range: whole,
+            allocated: false,
+            zero: true,
+            depth: 0
+        }]
+    );
+}
+
 proptest! {
     #[test]
     fn runs_and_chunks_equal_the_model(
