@@ -701,6 +701,33 @@ fn text_that_is_too_long() {
     assert_eq!(outcome(&gate, false).0, BAD);
 }
 
+/// A file with holes can be as long as a header likes; what is held in memory for it is bounded all the same.
+#[test]
+fn a_directory_too_large_for_memory() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("disk.vmdk");
+    for (tables, expected) in [(1_u64 << 22, None), ((1 << 22) + 1, Some(InvalidDisk))] {
+        let capacity = tables * 65536;
+        let mut image = SparseImage::monolithic(2048).build();
+        let line = format!("RW {capacity} SPARSE");
+        let text = String::from_utf8(image[512..21 * SECTOR].to_vec()).unwrap();
+        let text = text.replace("RW 2048 SPARSE", &line);
+        put(&mut image, 512, &text.as_bytes()[..20 * SECTOR]);
+        put(&mut image, 12, &capacity.to_le_bytes());
+        put(&mut image, 8, &1_u32.to_le_bytes());
+        put(&mut image, 56, &128_u64.to_le_bytes());
+        fs::write(&path, &image).unwrap();
+        fs::File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(1 << 30)
+            .unwrap();
+        let result = Disk::open(&path, &OpenOptions::new());
+        assert_eq!(result.err().map(|error| error.kind()), expected);
+    }
+}
+
 fn kind_of(path: &Path) -> (ErrorKind, String) {
     let error = Disk::open(path, &OpenOptions::new()).unwrap_err();
     (error.kind(), error.to_string())
