@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 const PAGE: usize = 4096;
 
 /// Unused buffers that one connection keeps, in bytes.
-const KEEP: usize = 8 << 20;
+const KEEP: usize = 16 << 20;
 
 /// A run of bytes that begins at a page boundary; it returns to its pool when dropped.
 pub(super) struct Buffer {
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn idle_memory_is_bounded() {
         let pool = Arc::new(Pool::default());
-        let buffers: Vec<_> = (0..20).map(|_| pool.take(1 << 20)).collect();
+        let buffers: Vec<_> = (0..40).map(|_| pool.take(1 << 20)).collect();
         drop(buffers);
         assert!(pool.0.lock().bytes <= KEEP);
         drop(pool.take(32 << 20));

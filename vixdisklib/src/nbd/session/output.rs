@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::ByteStream;
 use super::budget::Permit;
@@ -11,6 +11,9 @@ use super::buffer::Buffer;
 
 /// Replies that go out in one system call.
 const BATCH: usize = 64;
+
+/// Data that may wait to be sent while its threads go on. More would leave the processor's caches before it is sent.
+const MAX_WAITING: usize = 1 << 20;
 
 /// One reply, ready to send. It holds its share of the budget until it is sent.
 #[derive(Debug)]
@@ -20,16 +23,25 @@ pub(super) struct Reply<'b> {
     pub(super) _permit: Permit<'b>,
 }
 
+impl Reply<'_> {
+    fn data_length(&self) -> usize {
+        self.data.as_ref().map_or(0, |data| data.as_slice().len())
+    }
+}
+
 /// The queue of replies of one connection.
 #[derive(Debug)]
 pub(super) struct Output<'a, 'b, S> {
     stream: &'a S,
     queue: Mutex<Queue<'b>>,
+    drained: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct Queue<'b> {
     replies: VecDeque<Reply<'b>>,
+    /// Bytes of data in `replies`.
+    waiting: usize,
     /// A thread is sending, and will look here again before it stops.
     sending: bool,
     failure: Option<io::Error>,
@@ -40,24 +52,32 @@ impl<'a, 'b, S: ByteStream> Output<'a, 'b, S> {
         Self {
             stream,
             queue: Mutex::default(),
+            drained: Condvar::new(),
         }
     }
 
-    /// Sends `reply`, or leaves it to the thread that is sending already. After a failure replies are dropped.
+    /// Sends `reply`, or leaves it to the thread that is sending already, and waits if that has a lot to do. After a
+    /// failure replies are dropped.
     pub(super) fn send(&self, reply: Reply<'b>) {
         let mut queue = self.queue.lock();
         if queue.failure.is_some() {
             return;
         }
+        queue.waiting += reply.data_length();
         queue.replies.push_back(reply);
         if queue.sending {
+            while queue.waiting > MAX_WAITING {
+                self.drained.wait(&mut queue);
+            }
             return;
         }
         queue.sending = true;
         while !queue.replies.is_empty() {
             let count = queue.replies.len().min(BATCH);
             let batch: Vec<_> = queue.replies.drain(..count).collect();
+            queue.waiting -= batch.iter().map(Reply::data_length).sum::<usize>();
             drop(queue);
+            self.drained.notify_all();
             let result = self.send_batch(&batch);
             drop(batch);
             queue = self.queue.lock();
@@ -66,6 +86,8 @@ impl<'a, 'b, S: ByteStream> Output<'a, 'b, S> {
                 self.stream.close();
                 queue.failure = Some(error);
                 queue.replies.clear();
+                queue.waiting = 0;
+                self.drained.notify_all();
             }
         }
         queue.sending = false;
