@@ -91,11 +91,11 @@ pub fn of_qemu(json: &str) -> Vec<Run> {
     runs(&parse(json), "start", |run| run["zero"].as_bool())
 }
 
-/// What `nbdinfo --map --json` printed; a run is a hole where both flags of `base:allocation` are set.
+/// What `nbdinfo --map --json` printed; a run is a hole where `base:allocation` says that it reads as zero.
 #[must_use]
 pub fn of_nbdinfo(json: &str) -> Vec<Run> {
     runs(&parse(json), "offset", |run| {
-        run["type"].as_u64().map(|flags| flags == 3)
+        run["type"].as_u64().map(|flags| flags & 2 != 0)
     })
 }
 

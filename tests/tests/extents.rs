@@ -162,6 +162,8 @@ fn dump_agrees_with_what_was_written() {
         let folder = tempfile::tempdir().expect("there is room");
         let disk = kind.create(folder.path(), capacity);
         let mut written = vec![false; 1 + usize::try_from(chunks).expect("a small number")];
+        // QEMU allocates the first block of a data file when it creates one.
+        written[0] = !kind.is_sparse();
         let writes: Vec<String> = (0..60)
             .map(|_| {
                 let sector = random.within(0..capacity / SECTOR);
