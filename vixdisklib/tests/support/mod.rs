@@ -31,7 +31,7 @@ pub(crate) fn on_each_backend(test: impl Fn(&Library)) {
 /// Sectors whose bytes tell where they belong.
 pub(crate) fn pattern(sectors: usize) -> Vec<u8> {
     (0..sectors * 512)
-        .map(|at| ((at / 512) * 31 + at % 251) as u8)
+        .map(|at| u8::try_from(((at / 512) * 31 + at % 251) % 256).expect("a byte"))
         .collect()
 }
 
