@@ -12,6 +12,9 @@ use crate::nbd::export::{BlockState, BlockVisitor};
 /// The longest list that is kept, 16 MiB of it. A disk in more pieces is asked each time.
 const MAX_RUNS: usize = 1 << 20;
 
+/// Sectors that are asked about first, 8 MiB of them.
+const FIRST_WINDOW: u64 = 1 << 14;
+
 /// The allocation of a disk.
 #[derive(Debug)]
 pub(super) struct ExtentMap {
@@ -73,10 +76,13 @@ impl ExtentMap {
                     .try_for_each(|run| step(run.end, run.state))
                     .map_continue(|()| state_at(runs, range))
             }
-            None => disk
-                .states(range)
-                .try_for_each(|(piece, state)| step(piece.end(), state))
-                // What the disk did not tell is unknown.
+            None => windows(range)
+                .try_for_each(|window| {
+                    disk.states(window)
+                        .try_for_each(|(piece, state)| step(piece.end(), state))?;
+                    // What the disk did not tell is unknown.
+                    step(window.end(), BlockState::Data)
+                })
                 .map_continue(|()| BlockState::Data),
         };
         if let ControlFlow::Continue(last) = flow {
@@ -112,6 +118,20 @@ impl ExtentMap {
         runs.shrink_to_fit();
         complete.then_some(runs)
     }
+}
+
+/// Cuts a range into pieces that grow: a client that wants to know the first extent only, as qemu does, is not to
+/// wait until the disk has found all others.
+fn windows(range: SectorRange) -> impl Iterator<Item = SectorRange> {
+    let mut rest = range;
+    let mut size = FIRST_WINDOW;
+    std::iter::from_fn(move || {
+        let end = rest.start().get().saturating_add(size);
+        let (window, behind) = rest.split_at(Sector::new(end));
+        rest = behind;
+        size = size.saturating_mul(8);
+        (!window.is_empty()).then_some(window)
+    })
 }
 
 /// The state of the last sector of `range`.
@@ -215,6 +235,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn windows_grow_and_cover_the_range() {
+        let range = SectorRange::new(Sector::new(5), SectorCount::new(1 << 20)).unwrap();
+        let all: Vec<_> = windows(range).collect();
+        assert_eq!(all[0].count().get(), FIRST_WINDOW);
+        assert_eq!(all[1].count().get(), FIRST_WINDOW * 8);
+        assert_eq!(all.len(), 3);
+        let mut end = range.start();
+        for window in all {
+            assert_eq!(window.start(), end);
+            end = window.end();
+        }
+        assert_eq!(end, range.end());
     }
 
     #[test]
