@@ -16,7 +16,7 @@ use crate::fuse::Fuse;
 use crate::geometry::Geometry;
 use crate::info::{Adapter, DiskInfo, DiskKind};
 use crate::storage::Storage;
-use crate::units::{range_of, relative, take_front, take_front_mut};
+use crate::units::{clamped, range_of, relative, take_front, take_front_mut};
 
 /// The granularity of disks without grains.
 const USUAL_GRAIN: SectorCount = SectorCount::new(128);
@@ -142,7 +142,7 @@ impl Link {
         let runs = placed.extent.map(piece).map(move |run| {
             let (run, state) = run.map_err(|error| placed.named(error))?;
             let first = Sector::new(run.start().get().saturating_add(base.get()));
-            Ok((crate::units::clamped(first, run.count()), state))
+            Ok((clamped(first, run.count()), state))
         });
         (Box::new(runs), rest)
     }

@@ -7,7 +7,7 @@
 //!
 //! Closing clears the dirty byte behind all that.
 
-use disk_units::{Sector, SectorCount, SectorRange};
+use disk_units::{ByteLen, Sector, SectorCount, SectorRange};
 
 use super::super::cache::ChangedTable;
 use super::super::table::to_bytes;
@@ -129,108 +129,111 @@ impl SparseExtent {
             state.is_marked_dirty = true;
         }
         self.sync()?;
-        let created = self.place_new_tables(writer, state, changed)?;
-        let placed = |created_sector: fn(&NewTable) -> u32, sector_of: &dyn Fn(u32) -> u32| {
-            let mut placed: Vec<(u32, &ChangedTable)> = changed
-                .iter()
-                .map(|table| {
-                    let new = created.iter().find(|new| new.table == table.table);
-                    (
-                        new.map_or_else(|| sector_of(table.table), created_sector),
-                        table,
-                    )
-                })
-                .collect();
-            placed.sort_unstable_by_key(|(sector, _)| *sector);
-            placed
-        };
-        self.write_copies(&placed(|new| new.primary, &|table| {
-            self.tables.sector_of(table)
-        }))?;
+        let placed = self.place(writer, state, changed)?;
+        self.write_copies(placed.iter().map(|placed| (placed.primary, placed.table)))?;
         if state.redundant_directory.is_some() {
-            self.write_copies(&placed(|new| new.redundant, &|table| {
-                state.redundant_sector_of(table)
-            }))?;
+            self.write_copies(placed.iter().map(|placed| (placed.redundant, placed.table)))?;
         }
-        if !created.is_empty() {
+        let new: Vec<&Placed<'_>> = placed.iter().filter(|placed| placed.is_new).collect();
+        if !new.is_empty() {
             self.sync()?;
-            self.enter_new_tables(state, &created)?;
+            self.enter_new_tables(state, &new)?;
         }
         self.sync()
     }
 
-    /// Finds space for changed tables that are not in the file yet.
-    fn place_new_tables(
+    /// Where each changed table goes; those that are not in the file yet get space at its end.
+    fn place<'a>(
         &self,
         writer: &Writer,
         state: &WriteBack,
-        changed: &[ChangedTable],
-    ) -> Result<Vec<NewTable>, Error> {
-        let missing: Vec<u32> = changed
-            .iter()
-            .map(|table| table.table)
-            .filter(|table| self.tables.sector_of(*table) == 0)
-            .collect();
-        if missing.is_empty() {
-            return Ok(Vec::new());
-        }
+        changed: &'a [ChangedTable],
+    ) -> Result<Vec<Placed<'a>>, Error> {
+        let is_new = |table: &&ChangedTable| self.tables.sector_of(table.table) == 0;
         let table_len = self.tables.shape.table_len().get();
         let copies = if state.redundant_directory.is_some() {
             2
         } else {
             1
         };
-        let sectors = u64::try_from(missing.len())
+        let sectors = u64::try_from(changed.iter().filter(is_new).count())
             .unwrap_or(u64::MAX)
             .saturating_mul(table_len)
             .saturating_mul(copies);
-        let grains = self.grain_size().grains_in(SectorCount::new(sectors));
-        let first = writer.space.reserve(grains)?;
-        let mut sectors = (first.get()..).step_by(usize::try_from(table_len).unwrap_or(1));
-        let mut next = || u32::try_from(sectors.next().unwrap_or(0)).unwrap_or(0);
-        Ok(missing
-            .into_iter()
-            .map(|table| NewTable {
+        let mut free = match sectors {
+            0 => 0,
+            _ => {
+                let grains = self.grain_size().grains_in(SectorCount::new(sectors));
+                writer.space.reserve(grains)?.get()
+            }
+        };
+        let mut take = || {
+            let sector = u32::try_from(free).unwrap_or(0);
+            free = free.saturating_add(table_len);
+            sector
+        };
+        let mut placed = Vec::with_capacity(changed.len());
+        for table in changed {
+            let is_new = is_new(&table);
+            placed.push(Placed {
                 table,
-                primary: next(),
-                redundant: if copies == 2 { next() } else { 0 },
-            })
-            .collect())
+                primary: if is_new {
+                    take()
+                } else {
+                    self.tables.sector_of(table.table)
+                },
+                redundant: match (is_new, copies) {
+                    (true, 2) => take(),
+                    _ => state.redundant_sector_of(table.table),
+                },
+                is_new,
+            });
+        }
+        Ok(placed)
     }
 
-    fn enter_new_tables(&self, state: &mut WriteBack, created: &[NewTable]) -> Result<(), Error> {
+    /// Writes the directory entries of tables that are in the file by now.
+    ///
+    /// The redundant directory comes first: a crash in between leaves the table in it alone, which is known to be
+    /// unfinished, while the primary directory never names a table without a copy.
+    fn enter_new_tables(&self, state: &mut WriteBack, new: &[&Placed<'_>]) -> Result<(), Error> {
         let shape = &self.tables.shape;
-        // The redundant directory first: a crash in between leaves the table in it alone, which is known to be
-        // unfinished, while the primary one never names a table without a copy.
         if let (Some(start), Some(directory)) =
             (shape.redundant_directory, &mut state.redundant_directory)
         {
-            for new in created {
-                self.write_directory_entry(start, new.table, new.redundant)?;
-                let index = usize::try_from(new.table).unwrap_or(usize::MAX);
+            for placed in new {
+                let table = placed.table.table;
+                self.write_directory_entry(start, table, placed.redundant)?;
+                let index = usize::try_from(table).unwrap_or(usize::MAX);
                 if let Some(entry) = directory.get_mut(index) {
-                    *entry = new.redundant;
+                    *entry = placed.redundant;
                 }
             }
             self.sync()?;
         }
-        for new in created {
-            self.write_directory_entry(shape.directory, new.table, new.primary)?;
+        for placed in new {
+            self.write_directory_entry(shape.directory, placed.table.table, placed.primary)?;
         }
-        for new in created {
-            self.tables.set_sector_of(new.table, new.primary);
+        for placed in new {
+            self.tables
+                .set_sector_of(placed.table.table, placed.primary);
         }
         Ok(())
     }
 
-    /// Writes tables to the sectors given with them, ascending; adjacent ones together.
-    fn write_copies(&self, tables: &[(u32, &ChangedTable)]) -> Result<(), Error> {
+    /// Writes tables to the sectors given with them; those that lie together in one go.
+    fn write_copies<'a>(
+        &self,
+        tables: impl Iterator<Item = (u32, &'a ChangedTable)>,
+    ) -> Result<(), Error> {
+        let mut tables: Vec<_> = tables.collect();
+        tables.sort_unstable_by_key(|(sector, _)| *sector);
         let table_len = self.tables.shape.table_len();
         let mut start = Sector::ZERO;
         let mut end = Sector::ZERO;
         let mut bytes: Vec<u8> = Vec::new();
         for (sector, table) in tables {
-            let sector = Sector::new(u64::from(*sector));
+            let sector = Sector::new(u64::from(sector));
             if sector != end || bytes.len() >= MAX_WRITE {
                 self.write_metadata(start, &bytes)?;
                 bytes.clear();
@@ -260,7 +263,7 @@ impl SparseExtent {
         table: u32,
         sector: u32,
     ) -> Result<(), Error> {
-        let offset = disk_units::ByteLen::new(u64::from(table).saturating_mul(4));
+        let offset = ByteLen::new(u64::from(table).saturating_mul(4));
         let position = byte_position(directory)
             .checked_add(offset)
             .unwrap_or_default();
@@ -271,7 +274,7 @@ impl SparseExtent {
 
     fn write_dirty_byte(&self, value: u8) -> Result<(), Error> {
         self.storage
-            .write_all_at(&[value], disk_units::ByteLen::new(UNCLEAN_SHUTDOWN_AT))
+            .write_all_at(&[value], ByteLen::new(UNCLEAN_SHUTDOWN_AT))
             .map_err(|error| IoFault::new("writing the header", error).into())
     }
 
@@ -282,10 +285,11 @@ impl SparseExtent {
     }
 }
 
-/// Where a table goes that was not in the file before.
+/// A changed table and its sectors in the file.
 #[derive(Debug)]
-struct NewTable {
-    table: u32,
+struct Placed<'a> {
+    table: &'a ChangedTable,
     primary: u32,
     redundant: u32,
+    is_new: bool,
 }
