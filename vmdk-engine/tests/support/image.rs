@@ -11,6 +11,8 @@ use vmdk_engine::{
     FileAccess, FileIdentity, GateError, MemoryStorage, OpenGate, OpenOptions, OpenedFile, Storage,
 };
 
+use super::recording::Recording;
+
 pub const SECTOR: usize = 512;
 pub const GRAIN: u64 = 128;
 
@@ -253,20 +255,37 @@ pub fn deflate(data: &[u8]) -> Vec<u8> {
 /// A gate to files in memory.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryGate {
-    files: Vec<(String, MemoryStorage)>,
+    files: Vec<(String, Stored)>,
+}
+
+#[derive(Clone, Debug)]
+enum Stored {
+    /// Opened anew each time, so that locks end with their disk.
+    Bytes(MemoryStorage),
+    /// The same storage for every open.
+    Shared(Recording),
 }
 
 impl MemoryGate {
     pub fn with(mut self, name: &str, bytes: impl Into<Vec<u8>>) -> Self {
+        let stored = Stored::Bytes(MemoryStorage::new(bytes.into()));
+        self.files.push((name.to_owned(), stored));
+        self
+    }
+
+    pub fn with_recording(mut self, name: &str, recording: &Recording) -> Self {
         self.files
-            .push((name.to_owned(), MemoryStorage::new(bytes.into())));
+            .push((name.to_owned(), Stored::Shared(recording.clone())));
         self
     }
 
     /// The bytes of a file as they are now.
     pub fn bytes(&self, name: &str) -> Vec<u8> {
         let file = self.files.iter().find(|(known, _)| known == name);
-        file.unwrap().1.to_vec()
+        match &file.unwrap().1 {
+            Stored::Bytes(storage) => storage.to_vec(),
+            Stored::Shared(recording) => recording.bytes(),
+        }
     }
 
     pub fn options(&self) -> OpenOptions {
@@ -279,7 +298,10 @@ impl MemoryGate {
             .iter()
             .position(|(known, _)| OsStr::new(known) == name);
         let index = found.ok_or(GateError::NotFound)?;
-        let storage: Arc<dyn Storage> = Arc::new(self.files[index].1.clone());
+        let storage: Arc<dyn Storage> = match &self.files[index].1 {
+            Stored::Bytes(storage) => Arc::new(storage.clone()),
+            Stored::Shared(recording) => Arc::new(recording.clone()),
+        };
         Ok(OpenedFile {
             path: PathBuf::from(name),
             identity: FileIdentity::new(0, u64::try_from(index).unwrap()),

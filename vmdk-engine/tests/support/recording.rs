@@ -1,17 +1,13 @@
 //! Storage that remembers every change in order, so that a test can stop time anywhere, and that fails on demand.
 
-use std::ffi::OsStr;
 use std::io;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use vmdk_engine::{
-    ByteLen, FileAccess, FileIdentity, GateError, MemoryStorage, OpenGate, OpenOptions, OpenedFile,
-    Storage,
-};
+use vmdk_engine::{ByteLen, MemoryStorage, OpenOptions, Storage};
 
 use super::Numbers;
+use super::image::MemoryGate;
 
 /// A change of a file, or a sync.
 #[derive(Clone, Debug)]
@@ -31,6 +27,8 @@ pub enum Failure {
     /// Writes from this position on: the grains.
     WritesFrom(u64, io::ErrorKind),
     Syncs,
+    /// Whatever needs a file system with holes.
+    Holes,
 }
 
 /// One file, whose changes are recorded. Clones share it.
@@ -69,8 +67,11 @@ impl Recording {
         self.storage.to_vec()
     }
 
+    /// Options to open it as `disk.vmdk`.
     pub fn options(&self) -> OpenOptions {
-        OpenOptions::new().gate(Arc::new(self.clone()))
+        MemoryGate::default()
+            .with_recording("disk.vmdk", self)
+            .options()
     }
 
     fn record(&self, change: Change) -> io::Result<()> {
@@ -82,6 +83,7 @@ impl Recording {
             (Change::Write(at, _), Failure::WritesFrom(limit, kind)) if *at >= limit => {
                 return Err(kind.into());
             }
+            (Change::Zero(_), Failure::Holes) => return Err(io::ErrorKind::Unsupported.into()),
             (Change::Sync, Failure::Syncs) => return Err(io::ErrorKind::Other.into()),
             _ => {}
         }
@@ -124,7 +126,7 @@ impl Storage for Recording {
     }
 
     fn can_punch_holes(&self) -> bool {
-        true
+        self.shared.lock().unwrap().failure != Failure::Holes
     }
 
     fn next_data(&self, position: ByteLen) -> io::Result<Option<Range<ByteLen>>> {
@@ -137,20 +139,6 @@ impl Storage for Recording {
 
     fn try_lock(&self) -> io::Result<bool> {
         Ok(true)
-    }
-}
-
-impl OpenGate for Recording {
-    fn open_disk(&self, path: &Path, _access: FileAccess) -> Result<OpenedFile, GateError> {
-        Ok(OpenedFile {
-            path: PathBuf::from(path),
-            identity: FileIdentity::new(0, 0),
-            storage: Arc::new(self.clone()),
-        })
-    }
-
-    fn open_extent(&self, _: &Path, _: &OsStr, _: FileAccess) -> Result<OpenedFile, GateError> {
-        Err(GateError::NotFound)
     }
 }
 
