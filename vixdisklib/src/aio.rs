@@ -99,33 +99,45 @@ impl InFlight {
         let (handle, first, count) = (target.handle.0, range.start().get(), range.count().get());
         // SAFETY: the request is new, so nobody else refers to the buffer yet.
         let bytes = unsafe { &mut *self.buf.get() }.as_mut_ptr();
-        let token = Arc::into_raw(Arc::clone(self)).cast_mut().cast::<c_void>();
-        let code = match (direction, table.read_async, table.write_async) {
-            (Direction::Read, Some(read), _) => {
+        let calls = table.read_async.zip(table.write_async);
+        let outcome = match (direction, calls) {
+            (Direction::Read, Some((read, _))) => self.lend(|token| {
                 // SAFETY: the handle is open, and is not closed before `pending` is idle; the range fits the buffer
                 // and the disk; the bytes belong to the request, which `token` keeps alive until `on_complete` ran.
                 unsafe { read(handle, first, count, bytes, Some(on_complete), token) }
-            }
-            (Direction::Write, _, Some(write)) => {
+            }),
+            (Direction::Write, Some((_, write))) => self.lend(|token| {
                 // SAFETY: as above; the library only reads the bytes.
                 unsafe { write(handle, first, count, bytes, Some(on_complete), token) }
-            }
+            }),
             // A library without these calls does the work before this returns, just as one that has them does on its
             // synchronous transports; so no two calls meet on the handle.
-            (Direction::Read, None, _) => {
+            (Direction::Read, None) => {
                 // SAFETY: as above; every earlier request on the handle completed inside its own call.
-                unsafe { (table.read)(handle, first, count, bytes) }
+                Some(unsafe { (table.read)(handle, first, count, bytes) })
             }
-            (Direction::Write, _, None) => {
+            (Direction::Write, None) => {
                 // SAFETY: as above.
-                unsafe { (table.write)(handle, first, count, bytes) }
+                Some(unsafe { (table.write)(handle, first, count, bytes) })
             }
         };
-        if code != VixError::ASYNC {
-            // SAFETY: refused, or done by a blocking call, so `on_complete` never runs and this reference is ours.
-            drop(unsafe { Arc::from_raw(token.cast_const().cast::<Self>()) });
+        if let Some(code) = outcome {
             self.finish(code);
         }
+    }
+
+    /// Gives the library a reference to the request along with `submit`. `None` if the library accepted: then
+    /// `on_complete` tells the outcome.
+    fn lend(self: &Arc<Self>, submit: impl FnOnce(*mut c_void) -> VixError) -> Option<VixError> {
+        let token = Arc::into_raw(Arc::clone(self)).cast_mut().cast::<c_void>();
+        let code = submit(token);
+        if code.without_detail() == VixError::ASYNC {
+            return None;
+        }
+        // SAFETY: not accepted, so `on_complete` never runs and this reference is ours.
+        drop(unsafe { Arc::from_raw(token.cast_const().cast::<Self>()) });
+        // Only `VIX_ASYNC` accepts a request (Virtual Disk Programming Guide): after `VIX_OK` no data would ever come.
+        Some(if code.is_ok() { VixError::FAIL } else { code })
     }
 
     fn finish(&self, code: VixError) {

@@ -60,6 +60,8 @@ pub mod nbd;
 mod params;
 mod secret;
 mod shared;
+#[cfg(all(test, feature = "embedded"))]
+mod vddk_like;
 mod worker;
 
 pub use aio::IoFuture;

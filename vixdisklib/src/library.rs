@@ -98,11 +98,16 @@ impl LibraryBuilder {
     /// [`ErrorKind::Load`] if the library cannot be opened or lacks a required function;
     /// [`ErrorKind::Initialization`] if it is initialised in this process already; any kind that the library reports.
     pub fn open(self) -> Result<Library> {
+        let (api, root) = find(&self.backend)?;
+        self.start(api, root)
+    }
+
+    /// Initialises the library behind `api`; `root` is the folder that it is told it lies in.
+    pub(crate) fn start(self, api: &'static Api, root: Option<PathBuf>) -> Result<Library> {
         let Self {
             backend,
             config_file,
         } = self;
-        let (api, root) = find(&backend)?;
         let strings = Arc::new(Strings {
             lib_dir: root
                 .map(|path| c_path("the library's folder", &path))

@@ -1,0 +1,191 @@
+//! Libraries as VDDK may be, for tests: the embedded engine without its extensions, with single functions replaced.
+
+use std::ffi::c_void;
+use std::fs;
+
+use disk_units::{Sector, SectorCount};
+use tempfile::TempDir;
+use vixdisklib_open::TABLE;
+use vixdisklib_sys::{FnTable, VixDiskLibCompletionCB, VixDiskLibHandle, VixError};
+
+use crate::api::Api;
+use crate::buffer::AlignedBuf;
+use crate::connection::OpenFlags;
+use crate::disk::Disk;
+use crate::error::ErrorKind;
+use crate::library::{Backend, Library};
+
+/// The functions that VDDK has since 6.7.
+static VDDK: FnTable = FnTable {
+    ext_write_zeroes: None,
+    ext_trim: None,
+    ext_query_extents: None,
+    ext_get_property: None,
+    ..TABLE
+};
+
+fn start(api: &'static Api) -> Library {
+    Library::builder(Backend::Embedded)
+        .start(api, None)
+        .expect("starts")
+}
+
+fn bytes(sectors: usize) -> Vec<u8> {
+    (0..sectors * 512)
+        .map(|at| u8::try_from((at / 512 + at) % 251).expect("small"))
+        .collect()
+}
+
+/// A flat disk with `contents`, opened through `library`.
+fn disk(library: &Library, contents: &[u8]) -> (TempDir, Disk) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let descriptor = format!(
+        "# Disk DescriptorFile\nversion=1\nCID=12345678\nparentCID=ffffffff\n\
+         createType=\"monolithicFlat\"\n\n# Extent description\nRW {} FLAT \"disk-flat.vmdk\" 0\n",
+        contents.len() / 512
+    );
+    fs::write(folder.path().join("disk-flat.vmdk"), contents).expect("an extent");
+    let path = folder.path().join("disk.vmdk");
+    fs::write(&path, descriptor).expect("a descriptor");
+    let connection = library.connect_local().expect("local");
+    let disk = connection
+        .open_disk(&path, OpenFlags::empty())
+        .expect("opens");
+    (folder, disk)
+}
+
+fn buffer(sectors: u64) -> AlignedBuf {
+    AlignedBuf::new(SectorCount::new(sectors))
+}
+
+#[test]
+fn success_instead_of_acceptance_is_a_failure() {
+    /// Neither reads nor calls back.
+    unsafe extern "C" fn read_async(
+        _: VixDiskLibHandle,
+        _: u64,
+        _: u64,
+        _: *mut u8,
+        _: VixDiskLibCompletionCB,
+        _: *mut c_void,
+    ) -> VixError {
+        VixError::OK
+    }
+    static API: Api = Api {
+        table: FnTable {
+            read_async: Some(read_async),
+            ..VDDK
+        },
+        major: Some(8),
+    };
+    let library = start(&API);
+    let (_folder, disk) = disk(&library, &bytes(8));
+    let (done, buf) = disk.read_async(Sector::ZERO, buffer(8)).wait();
+    let error = done.expect_err("nothing was read");
+    assert_eq!(error.code(), Some(VixError::FAIL));
+    assert_eq!(buf.sectors(), SectorCount::new(8));
+}
+
+#[test]
+fn acceptance_with_detail_is_acceptance() {
+    unsafe extern "C" fn read_async(
+        handle: VixDiskLibHandle,
+        start: u64,
+        count: u64,
+        buffer: *mut u8,
+        callback: VixDiskLibCompletionCB,
+        data: *mut c_void,
+    ) -> VixError {
+        let read = TABLE.read_async.expect("there");
+        // SAFETY: passed on.
+        let code = unsafe { read(handle, start, count, buffer, callback, data) };
+        VixError(code.0 | 7 << 32)
+    }
+    static API: Api = Api {
+        table: FnTable {
+            read_async: Some(read_async),
+            ..VDDK
+        },
+        major: Some(8),
+    };
+    let library = start(&API);
+    let contents = bytes(64);
+    let (_folder, disk) = disk(&library, &contents);
+    let (done, buf) = disk.read_async(Sector::ZERO, buffer(64)).wait();
+    done.expect("accepted, and read");
+    assert!(buf[..] == contents[..]);
+}
+
+#[test]
+fn a_library_without_asynchronous_calls_blocks() {
+    static API: Api = Api {
+        table: FnTable {
+            // One of the two is as good as none: the other would block beside it.
+            write_async: None,
+            ..VDDK
+        },
+        major: Some(6),
+    };
+    let library = start(&API);
+    let contents = bytes(64);
+    let (_folder, disk) = disk(&library, &contents);
+    assert!(!disk.capabilities().async_io);
+    let mut new = buffer(8);
+    new.fill(9);
+    disk.write_async(Sector::new(8), new)
+        .wait()
+        .0
+        .expect("written");
+    let (done, buf) = disk.read_async(Sector::ZERO, buffer(16)).wait();
+    done.expect("read");
+    assert!(buf[..8 * 512] == contents[..8 * 512]);
+    assert!(buf[8 * 512..].iter().all(|byte| *byte == 9));
+    assert_eq!(disk.info().logical_sector_size, None, "not before 7.0");
+}
+
+#[test]
+fn a_library_can_be_started_again_after_its_last_user_is_gone() {
+    static API: Api = Api {
+        table: FnTable { ..VDDK },
+        major: Some(8),
+    };
+    for _ in 0..3 {
+        let library = start(&API);
+        let again = Library::builder(Backend::Embedded).start(&API, None);
+        assert_eq!(
+            again.expect_err("is live").kind(),
+            ErrorKind::Initialization
+        );
+        let (_folder, disk) = disk(&library, &bytes(8));
+        drop(library);
+        let mut sector = [0; 512];
+        disk.read_at(Sector::new(7), &mut sector).expect("reads");
+        assert_eq!(sector[..], bytes(8)[7 * 512..]);
+        // The disk was the last user.
+        disk.close().expect("closes");
+    }
+}
+
+#[test]
+fn a_library_that_refuses_to_start_may_be_asked_again() {
+    unsafe extern "C" fn init_ex(
+        _: u32,
+        _: u32,
+        _: vixdisklib_sys::VixDiskLibGenericLogFunc,
+        _: vixdisklib_sys::VixDiskLibGenericLogFunc,
+        _: vixdisklib_sys::VixDiskLibGenericLogFunc,
+        _: *const std::ffi::c_char,
+        _: *const std::ffi::c_char,
+    ) -> VixError {
+        VixError::LICENSE
+    }
+    static API: Api = Api {
+        table: FnTable { init_ex, ..VDDK },
+        major: Some(8),
+    };
+    for _ in 0..2 {
+        let refused = Library::builder(Backend::Embedded).start(&API, None);
+        let error = refused.expect_err("no licence");
+        assert_eq!(error.code(), Some(VixError::LICENSE));
+    }
+}
