@@ -3,9 +3,10 @@
 //! Everything takes `&self`, and relies on its owner for VDDK's rule of one call at a time per handle: `Disk` is not
 //! `Sync`, and `SharedDisk` lets calls run in parallel only where the library says that they may.
 
+mod info;
 mod metadata;
 
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CStr, CString};
 use std::mem;
 use std::path::PathBuf;
 use std::ptr;
@@ -14,8 +15,7 @@ use std::sync::Arc;
 use disk_units::{ByteLen, Sector, SectorCount, SectorRange};
 use vixdisklib_sys::{
     VIXDISKLIBEXT_ZERO_FAST_ONLY, VIXDISKLIBEXT_ZERO_MAY_FREE, VIXDISKLIBEXT_ZERO_MUST_ALLOCATE,
-    VixDiskLibAdapterType, VixDiskLibExtProperty, VixDiskLibGeometry, VixDiskLibHandle,
-    VixDiskLibInfo, VixError,
+    VixDiskLibExtProperty, VixDiskLibHandle, VixError,
 };
 
 use super::ZeroMode;
@@ -26,8 +26,7 @@ use crate::capability::Capabilities;
 use crate::connection::{Connection, OpenFlags};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::extents::{BlockQuery, ChunkSize, Extent, ExtentSource, query_exact};
-use crate::info::{Adapter, DiskInfo, Geometry};
-use crate::log::Window;
+use crate::info::DiskInfo;
 
 /// What is asked for where the library does not name a size: 64 KiB, the usual grain.
 const DEFAULT_PREFERRED_IO: SectorCount = SectorCount::new(128);
@@ -400,7 +399,7 @@ fn open(
             )
         }
     })?;
-    let known = info(api, handle).map(|info| {
+    let known = info::read(api, handle).map(|info| {
         let property = |property| property_of(api, handle, property);
         let preferred = property(VixDiskLibExtProperty::VIXDISKLIBEXT_PROPERTY_PREFERRED_IO)
             .unwrap_or_default();
@@ -448,78 +447,4 @@ fn property_of(
     // SAFETY: the handle is open, the output writable; an unknown property is refused.
     let code = unsafe { get(handle, property, &raw mut value) };
     (code == VixError::OK).then_some(value)
-}
-
-/// `VixDiskLib_GetInfo`, its answer copied and freed.
-fn info(api: &Api, handle: VixDiskLibHandle) -> Result<DiskInfo> {
-    let mut raw: *mut VixDiskLibInfo = ptr::null_mut();
-    let window = Window::open();
-    // SAFETY: the handle is open, the output writable.
-    api.call(Operation::Info, |table| unsafe {
-        (table.get_info)(handle, &raw mut raw)
-    })?;
-    if raw.is_null() {
-        return Err(api.error(Operation::Info, VixError::FAIL, window));
-    }
-    let field = raw;
-    macro_rules! read {
-        ($name:ident) => {
-            // SAFETY: `field` points at the library's structure, whose leading fields every version has; nothing but
-            // this field is read, as older versions allocate less than the whole.
-            unsafe { (&raw const (*field).$name).read_unaligned() }
-        };
-    }
-    // The last two fields exist from 7.0 on; reading them earlier would read past the allocation.
-    let long = api.major.is_some_and(|major| major >= 7);
-    let info = DiskInfo {
-        capacity: SectorCount::new(read!(capacity)),
-        adapter: adapter(read!(adapterType)),
-        bios_geometry: geometry(read!(biosGeo)),
-        physical_geometry: geometry(read!(physGeo)),
-        links: u32::try_from(read!(numLinks)).unwrap_or(0),
-        parent_hint: text(read!(parentFileNameHint)),
-        uuid: text(read!(uuid)),
-        logical_sector_size: if long {
-            Some(read!(logicalSectorSize))
-        } else {
-            None
-        },
-        physical_sector_size: if long {
-            Some(read!(physicalSectorSize))
-        } else {
-            None
-        },
-    };
-    // SAFETY: it came from the partner of this call; all that is kept was copied.
-    unsafe { (api.table.free_info)(raw) };
-    Ok(info)
-}
-
-fn text(pointer: *const c_char) -> Option<String> {
-    if pointer.is_null() {
-        return None;
-    }
-    // SAFETY: not null, so a C string inside the library's structure, which is alive.
-    Some(
-        unsafe { CStr::from_ptr(pointer) }
-            .to_string_lossy()
-            .into_owned(),
-    )
-}
-
-fn geometry(raw: VixDiskLibGeometry) -> Geometry {
-    Geometry {
-        cylinders: raw.cylinders,
-        heads: raw.heads,
-        sectors: raw.sectors,
-    }
-}
-
-fn adapter(raw: VixDiskLibAdapterType) -> Adapter {
-    match raw {
-        VixDiskLibAdapterType::VIXDISKLIB_ADAPTER_IDE => Adapter::Ide,
-        VixDiskLibAdapterType::VIXDISKLIB_ADAPTER_SCSI_BUSLOGIC => Adapter::BusLogic,
-        VixDiskLibAdapterType::VIXDISKLIB_ADAPTER_SCSI_LSILOGIC => Adapter::LsiLogic,
-        _ => Adapter::Unknown,
-    }
 }
