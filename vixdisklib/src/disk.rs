@@ -18,7 +18,7 @@ use crate::extents::{ChunkSize, Chunks, Extent, ExtentSource as _, Extents};
 use crate::info::DiskInfo;
 use crate::shared::SharedDisk;
 
-pub(crate) use open::{Facts, Handle, OpenDisk};
+pub(crate) use open::{Facts, Handle, LONGEST_REQUEST, OpenDisk, pieces};
 
 /// An open disk (`VixDiskLib_Open`). Positions and lengths are in sectors of 512 bytes.
 ///
@@ -126,7 +126,10 @@ impl Disk {
         self.facts().preferred_io
     }
 
-    /// Reads whole sectors from `start` into `buf`. Blocks.
+    /// Reads whole sectors from `start` into `buf`, in requests of at most 2 MiB. Blocks.
+    ///
+    /// VDDK's HotAdd and SAN transports are faster with an [`AlignedBuf`], and with [`OpenFlags::UNBUFFERED`] they need
+    /// one (Virtual Disk Programming Guide).
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if `buf` is empty or no multiple of 512
@@ -137,10 +140,12 @@ impl Disk {
         self.open.read_at(start, buf)
     }
 
-    /// Writes whole sectors from `buf` at `start`. Blocks. [`flush`](Self::flush) makes them durable.
+    /// Writes whole sectors from `buf` at `start`, in requests of at most 2 MiB. Blocks. [`flush`](Self::flush) makes
+    /// them durable. For the memory of `buf` see [`read_at`](Self::read_at).
     ///
     /// # Errors
-    /// As [`read_at`](Self::read_at), and [`ErrorKind::ReadOnly`](crate::ErrorKind::ReadOnly).
+    /// As [`read_at`](Self::read_at), and [`ErrorKind::ReadOnly`](crate::ErrorKind::ReadOnly). After what the library
+    /// reports, part of the sectors may have been written.
     #[doc(alias = "VixDiskLib_Write")]
     pub fn write_at(&self, start: Sector, buf: &[u8]) -> Result<()> {
         self.open.write_at(start, buf)
@@ -150,6 +155,9 @@ impl Disk {
     ///
     /// The request is submitted at once, not at the first poll. Dropping the future cancels nothing. On transports
     /// without real asynchrony the call blocks until the data is there.
+    ///
+    /// The library gets the request whole: over the network keep it within 2 MiB, or hosts may fail it for lack of
+    /// memory. Nothing bounds the number of requests in flight but the memory of their buffers.
     #[doc(alias = "VixDiskLib_ReadAsync")]
     pub fn read_async(&self, start: Sector, buf: AlignedBuf) -> IoFuture {
         self.open.read_async(start, buf)

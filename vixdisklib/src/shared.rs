@@ -8,7 +8,7 @@ use disk_units::{Sector, SectorCount, SectorRange};
 use crate::aio::Direction;
 use crate::buffer::AlignedBuf;
 use crate::capability::Capabilities;
-use crate::disk::{Disk, Facts, OpenDisk, ZeroMode};
+use crate::disk::{Disk, Facts, LONGEST_REQUEST, OpenDisk, ZeroMode, pieces};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::extents::{ChunkSize, Chunks, Extent, ExtentSource, Extents};
 use crate::info::DiskInfo;
@@ -116,8 +116,10 @@ impl SharedDisk {
         match &*self.access {
             Access::Direct(disk) => disk.0.read_at(start, buf),
             Access::Queued(worker) => {
-                let data = self.transfer(worker, Direction::Read, start, buf)?;
-                buf.copy_from_slice(&data);
+                let range = self.facts.request(Operation::Read, start, buf.len())?;
+                for (piece, buf) in pieces(range).zip(buf.chunks_mut(LONGEST_REQUEST)) {
+                    buf.copy_from_slice(&transfer(worker, Direction::Read, piece, buf)?);
+                }
                 Ok(())
             }
         }
@@ -130,33 +132,14 @@ impl SharedDisk {
     pub fn write_at(&self, start: Sector, buf: &[u8]) -> Result<()> {
         match &*self.access {
             Access::Direct(disk) => disk.0.write_at(start, buf),
-            Access::Queued(worker) => self
-                .transfer(worker, Direction::Write, start, buf)
-                .map(drop),
+            Access::Queued(worker) => {
+                let range = self.facts.request(Operation::Write, start, buf.len())?;
+                for (piece, buf) in pieces(range).zip(buf.chunks(LONGEST_REQUEST)) {
+                    transfer(worker, Direction::Write, piece, buf)?;
+                }
+                Ok(())
+            }
         }
-    }
-
-    /// Has the submit thread start a request, and waits for its end on this one.
-    fn transfer(
-        &self,
-        worker: &Worker<Disk>,
-        direction: Direction,
-        start: Sector,
-        bytes: &[u8],
-    ) -> Result<AlignedBuf> {
-        let range = self
-            .facts
-            .request(direction.operation(), start, bytes.len())?;
-        let mut buf = AlignedBuf::new(range.count());
-        if direction == Direction::Write {
-            buf.copy_from_slice(bytes);
-        }
-        let request = worker.run(move |disk| match direction {
-            Direction::Read => disk.read_async(start, buf),
-            Direction::Write => disk.write_async(start, buf),
-        });
-        let (done, buf) = request.wait();
-        done.map(|()| buf)
     }
 
     /// As [`Disk::flush`]; covers the writes of all clones that returned before.
@@ -222,6 +205,26 @@ impl SharedDisk {
             Some(Access::Queued(worker)) => worker.finish().close(),
         }
     }
+}
+
+/// Has the submit thread start a request, and waits for its end on this one.
+fn transfer(
+    worker: &Worker<Disk>,
+    direction: Direction,
+    range: SectorRange,
+    bytes: &[u8],
+) -> Result<AlignedBuf> {
+    let start = range.start();
+    let mut buf = AlignedBuf::new(range.count());
+    if direction == Direction::Write {
+        buf.copy_from_slice(bytes);
+    }
+    let request = worker.run(move |disk| match direction {
+        Direction::Read => disk.read_async(start, buf),
+        Direction::Write => disk.write_async(start, buf),
+    });
+    let (done, buf) = request.wait();
+    done.map(|()| buf)
 }
 
 impl ExtentSource for SharedDisk {

@@ -2,11 +2,15 @@
 
 use std::ffi::c_void;
 use std::fs;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use disk_units::{Sector, SectorCount};
+use disk_units::{Sector, SectorCount, SectorRange};
+use parking_lot::Mutex;
 use tempfile::TempDir;
 use vixdisklib_open::TABLE;
-use vixdisklib_sys::{FnTable, VixDiskLibCompletionCB, VixDiskLibHandle, VixError};
+use vixdisklib_sys::{
+    FnTable, VixDiskLibBlockList, VixDiskLibCompletionCB, VixDiskLibHandle, VixError,
+};
 
 use crate::api::Api;
 use crate::buffer::AlignedBuf;
@@ -188,4 +192,135 @@ fn a_library_that_refuses_to_start_may_be_asked_again() {
         let error = refused.expect_err("no licence");
         assert_eq!(error.code(), Some(VixError::LICENSE));
     }
+}
+
+#[test]
+fn blocking_calls_wait_for_the_library_to_be_through_with_submitted_ones() {
+    static CALLS: Mutex<Vec<&str>> = Mutex::new(Vec::new());
+    unsafe extern "C" fn read_async(
+        handle: VixDiskLibHandle,
+        start: u64,
+        count: u64,
+        buffer: *mut u8,
+        callback: VixDiskLibCompletionCB,
+        data: *mut c_void,
+    ) -> VixError {
+        CALLS.lock().push("submit");
+        let read = TABLE.read_async.expect("there");
+        // SAFETY: passed on.
+        unsafe { read(handle, start, count, buffer, callback, data) }
+    }
+    unsafe extern "C" fn wait(handle: VixDiskLibHandle) -> VixError {
+        CALLS.lock().push("wait");
+        // SAFETY: passed on.
+        unsafe { (TABLE.wait)(handle) }
+    }
+    unsafe extern "C" fn read(
+        handle: VixDiskLibHandle,
+        start: u64,
+        count: u64,
+        buffer: *mut u8,
+    ) -> VixError {
+        CALLS.lock().push("read");
+        // SAFETY: passed on.
+        unsafe { (TABLE.read)(handle, start, count, buffer) }
+    }
+    unsafe extern "C" fn query(
+        handle: VixDiskLibHandle,
+        start: u64,
+        count: u64,
+        chunk: u64,
+        list: *mut *mut VixDiskLibBlockList,
+    ) -> VixError {
+        CALLS.lock().push("query");
+        let query = TABLE.query_allocated_blocks.expect("there");
+        // SAFETY: passed on.
+        unsafe { query(handle, start, count, chunk, list) }
+    }
+    static API: Api = Api {
+        table: FnTable {
+            read_async: Some(read_async),
+            wait,
+            read,
+            query_allocated_blocks: Some(query),
+            ..VDDK
+        },
+        major: Some(8),
+    };
+    let library = start(&API);
+    let (_folder, disk) = disk(&library, &bytes(128));
+    let submit = || {
+        let request = disk.read_async(Sector::ZERO, buffer(8));
+        request.wait().0.expect("read");
+    };
+    let mut sector = [0; 512];
+    let whole = SectorRange::whole(disk.capacity());
+
+    submit();
+    submit();
+    disk.read_at(Sector::ZERO, &mut sector).expect("read");
+    disk.read_at(Sector::ZERO, &mut sector).expect("read");
+    submit();
+    assert_eq!(disk.extents(whole).expect("in range").count(), 1);
+    disk.read_at(Sector::ZERO, &mut sector).expect("read");
+    let calls = CALLS.lock().join(" ");
+    assert_eq!(
+        calls,
+        "submit submit wait read read submit wait query query read"
+    );
+}
+
+#[test]
+fn requests_of_any_length_reach_the_library_in_pieces() {
+    static LONGEST: AtomicU64 = AtomicU64::new(0);
+    macro_rules! measured {
+        ($name:ident($($argument:ident: $type:ty),*) = $function:expr) => {
+            unsafe extern "C" fn $name(
+                handle: VixDiskLibHandle, start: u64, count: u64, $($argument: $type),*
+            ) -> VixError {
+                LONGEST.fetch_max(count, Ordering::SeqCst);
+                let function = $function;
+                // SAFETY: passed on.
+                unsafe { function(handle, start, count, $($argument),*) }
+            }
+        };
+    }
+    measured!(read(buffer: *mut u8) = TABLE.read);
+    measured!(write(buffer: *const u8) = TABLE.write);
+    measured!(
+        read_async(buffer: *mut u8, callback: VixDiskLibCompletionCB, data: *mut c_void)
+            = TABLE.read_async.expect("there")
+    );
+    measured!(
+        write_async(buffer: *const u8, callback: VixDiskLibCompletionCB, data: *mut c_void)
+            = TABLE.write_async.expect("there")
+    );
+    static API: Api = Api {
+        table: FnTable {
+            read,
+            write,
+            read_async: Some(read_async),
+            write_async: Some(write_async),
+            ..VDDK
+        },
+        major: Some(8),
+    };
+    let library = start(&API);
+    // Two whole pieces, and one sector.
+    let contents = bytes(2 * 4096 + 1);
+    let (_folder, disk) = disk(&library, &vec![0; contents.len() + 512]);
+    let one = Sector::new(1);
+
+    disk.write_at(one, &contents).expect("written");
+    let mut back = vec![0; contents.len()];
+    disk.read_at(one, &mut back).expect("read");
+    assert!(back == contents);
+
+    let shared = disk.into_shared().expect("shared");
+    assert!(!shared.capabilities().parallel_io);
+    let other: Vec<u8> = contents.iter().rev().copied().collect();
+    shared.write_at(one, &other).expect("written");
+    shared.read_at(one, &mut back).expect("read");
+    assert!(back == other);
+    assert_eq!(LONGEST.load(Ordering::SeqCst), 4096, "2 MiB");
 }

@@ -31,6 +31,11 @@ use crate::info::DiskInfo;
 /// What is asked for where the library does not name a size: 64 KiB, the usual grain.
 const DEFAULT_PREFERRED_IO: SectorCount = SectorCount::new(128);
 
+/// The bytes of the longest request that a blocking call passes on; longer ones go in pieces. VDDK sends a request
+/// over the network in one go whatever its length, and hosts fail beyond 2 MiB for lack of memory (manual of nbdkit's
+/// VDDK plugin).
+pub(crate) const LONGEST_REQUEST: usize = 2 << 20;
+
 /// How many zeroes are written at once where the library cannot zero: 1 MiB.
 const ZEROES: SectorCount = SectorCount::new(2048);
 
@@ -41,8 +46,6 @@ pub(crate) struct Handle(pub(crate) VixDiskLibHandle);
 // SAFETY: a handle is not bound to a thread (Virtual Disk Programming Guide, multithreading); that calls do not
 // overlap is the owner's duty, see the module.
 unsafe impl Send for Handle {}
-// SAFETY: as above; `&Handle` only copies the pointer.
-unsafe impl Sync for Handle {}
 
 /// What is known of a disk from opening it; it does not change.
 #[derive(Debug)]
@@ -180,36 +183,51 @@ impl OpenDisk {
         operation: Operation,
         call: impl FnOnce(VixDiskLibHandle) -> VixError,
     ) -> Result<()> {
-        // Blocking and submitted requests must not meet on one handle (VIX_E_ASYNC_MIXEDMODE_UNSUPPORTED).
-        if !self.facts.capabilities.parallel_io {
-            self.pending.wait_idle();
-        }
+        self.settle_for_blocking();
         self.api
             .call(operation, |_| call(self.handle.0))
             .map_err(|error| error.with_path(&self.facts.name))
     }
 
+    /// Blocking and submitted requests must not meet on one handle (`VIX_E_ASYNC_MIXEDMODE_UNSUPPORTED`), and only
+    /// the library knows when it is through with the submitted ones: a callback comes before that.
+    fn settle_for_blocking(&self) {
+        if self.facts.capabilities.parallel_io || !self.pending.is_unsettled() {
+            return;
+        }
+        // The futures tell what became of the requests; the blocking call tells what is wrong with the disk.
+        if let Err(error) = self.settle() {
+            tracing::debug!(%error, "waiting before a blocking call failed");
+        }
+    }
+
     pub(crate) fn read_at(&self, start: Sector, buf: &mut [u8]) -> Result<()> {
         let range = self.facts.request(Operation::Read, start, buf.len())?;
-        let (first, count) = (range.start().get(), range.count().get());
         let read = self.api.table.read;
-        self.call(Operation::Read, |handle| {
-            // SAFETY: the handle is open until drop and no call overlaps this one that may not; the range lies inside
-            // the disk; `buf` is writable for exactly `count` sectors during the call.
-            unsafe { read(handle, first, count, buf.as_mut_ptr()) }
-        })
-        .map_err(|error| error.with_range(range))
+        for (piece, buf) in pieces(range).zip(buf.chunks_mut(LONGEST_REQUEST)) {
+            let (first, count) = (piece.start().get(), piece.count().get());
+            self.call(Operation::Read, |handle| {
+                // SAFETY: the handle is open until drop and no call overlaps this one that may not; the piece lies
+                // inside the disk; its part of `buf` is writable for exactly `count` sectors during the call.
+                unsafe { read(handle, first, count, buf.as_mut_ptr()) }
+            })
+            .map_err(|error| error.with_range(piece))?;
+        }
+        Ok(())
     }
 
     pub(crate) fn write_at(&self, start: Sector, buf: &[u8]) -> Result<()> {
         let range = self.facts.request(Operation::Write, start, buf.len())?;
-        let (first, count) = (range.start().get(), range.count().get());
         let write = self.api.table.write;
-        self.call(Operation::Write, |handle| {
-            // SAFETY: as in `read_at`, and `buf` is readable for exactly `count` sectors.
-            unsafe { write(handle, first, count, buf.as_ptr()) }
-        })
-        .map_err(|error| error.with_range(range))
+        for (piece, buf) in pieces(range).zip(buf.chunks(LONGEST_REQUEST)) {
+            let (first, count) = (piece.start().get(), piece.count().get());
+            self.call(Operation::Write, |handle| {
+                // SAFETY: as in `read_at`, and the part of `buf` is readable for exactly `count` sectors.
+                unsafe { write(handle, first, count, buf.as_ptr()) }
+            })
+            .map_err(|error| error.with_range(piece))?;
+        }
+        Ok(())
     }
 
     pub(crate) fn read_async(&self, start: Sector, buf: AlignedBuf) -> IoFuture {
@@ -348,10 +366,8 @@ impl Drop for OpenDisk {
 
 impl ExtentSource for OpenDisk {
     fn page(&self, range: SectorRange, chunk: ChunkSize) -> Result<Vec<Extent>> {
+        self.settle_for_blocking();
         let capabilities = self.facts.capabilities;
-        if !capabilities.parallel_io {
-            self.pending.wait_idle();
-        }
         let page = if capabilities.exact_extents {
             query_exact(self.api, self.handle.0, range)
         } else if capabilities.allocated_blocks {
@@ -375,6 +391,11 @@ impl ExtentSource for OpenDisk {
             })
             .collect())
     }
+}
+
+/// The parts of a range that make one request each; they match the chunks of [`LONGEST_REQUEST`] of its buffer.
+pub(crate) fn pieces(range: SectorRange) -> impl Iterator<Item = SectorRange> {
+    range.pieces(ByteLen::new(LONGEST_REQUEST as u64).sectors_rounded_up())
 }
 
 type Opened = (Handle, DiskInfo, String, SectorCount, bool);
