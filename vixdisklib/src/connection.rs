@@ -21,6 +21,9 @@ use crate::error::{Context, Error, ErrorKind, Operation, Result};
 use crate::library::{Library, c_path};
 use crate::params::{self, ConnectParams, CredentialText, SpecText};
 
+/// The user name that stands for the account of the process (Virtual Disk Programming Guide).
+const SSPI_USER: &CStr = c"__sspi__";
+
 bitflags! {
     /// How to open a disk (`VixDiskLib_Open`). Unknown bits pass through.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -228,6 +231,7 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 /// `VixDiskLib_ConnectEx`; runs on the control thread.
 fn connect(api: &'static Api, session: &Session, read_only: bool) -> Result<Handle> {
     let pointer = |text: &Option<CString>| text.as_ref().map_or(ptr::null(), |text| text.as_ptr());
+    require_spec(api, &session.params.spec)?;
     let mut handle = Handle {
         connection: ptr::null_mut(),
         params: allocate_params(api)?,
@@ -283,6 +287,16 @@ fn free_params(api: &Api, handle: Handle) {
     }
 }
 
+/// A spec lies where libraries before VDDK 6.7 have nothing, and they read nothing there.
+fn require_spec(api: &Api, spec: &SpecText) -> Result<()> {
+    let in_tail = matches!(spec, SpecText::Fcd { .. } | SpecText::Datastore { .. });
+    if in_tail && api.table.allocate_connect_params.is_none() {
+        let text = "the library knows no first class disks and datastores, VDDK 6.7 does";
+        return Err(Error::new(ErrorKind::Unsupported, Operation::Connect, text));
+    }
+    Ok(())
+}
+
 /// Points the structure's fields at the strings of `params`.
 fn fill(raw: &mut VixDiskLibConnectParams, params: &ConnectParams) {
     // The library only reads through these pointers; C has no const here.
@@ -327,6 +341,106 @@ fn fill(raw: &mut VixDiskLibConnectParams, params: &ConnectParams) {
             raw.creds.sessionId.userName = text(user);
             raw.creds.sessionId.key = text(key.expose());
         }
-        Some(CredentialText::Sspi) => raw.credType = VixDiskLibCredType::VIXDISKLIB_CRED_SSPI,
+        Some(CredentialText::Sspi) => {
+            raw.credType = VixDiskLibCredType::VIXDISKLIB_CRED_SSPI;
+            raw.creds.uid.userName = text(SSPI_USER);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::{Credentials, Spec};
+    use crate::secret::Secret;
+
+    fn raw(spec: Spec, credentials: Credentials) -> (ConnectParams, VixDiskLibConnectParams) {
+        let params = ConnectParams::builder(spec)
+            .server("vc.example.com")
+            .credentials(credentials)
+            .port(8443)
+            .nfc_port(8902)
+            .build()
+            .expect("complete");
+        let mut raw = VixDiskLibConnectParams::default();
+        fill(&mut raw, &params);
+        (params, raw)
+    }
+
+    fn vm() -> Spec {
+        Spec::Vm {
+            moref: "vm-16".to_owned(),
+        }
+    }
+
+    fn secret(text: &str) -> Secret {
+        Secret::new(text.to_owned()).expect("no NUL")
+    }
+
+    #[track_caller]
+    fn assert_text(pointer: *const std::ffi::c_char, expected: &CStr) {
+        assert!(!pointer.is_null());
+        // SAFETY: not null, so a string of the parameters, which the test keeps.
+        assert_eq!(unsafe { CStr::from_ptr(pointer) }, expected);
+    }
+
+    #[test]
+    fn a_vm_by_password() {
+        let password = Credentials::Password {
+            user: "backup".to_owned(),
+            password: secret("swordfish-1"),
+        };
+        let (_params, raw) = raw(vm(), password);
+        assert_eq!(raw.specType, VixDiskLibSpecType::VIXDISKLIB_SPEC_VMX);
+        assert_eq!(raw.credType, VixDiskLibCredType::VIXDISKLIB_CRED_UID);
+        assert_eq!((raw.port, raw.nfcHostPort), (8443, 8902));
+        assert!(raw.thumbPrint.is_null());
+        assert_text(raw.vmxSpec, c"moref=vm-16");
+        assert_text(raw.serverName, c"vc.example.com");
+        // SAFETY: the member that `credType` names.
+        let uid = unsafe { raw.creds.uid };
+        assert_text(uid.userName, c"backup");
+        assert_text(uid.password, c"swordfish-1");
+    }
+
+    #[test]
+    fn a_first_class_disk_by_session() {
+        let spec = Spec::Fcd {
+            id: "fcd-1".to_owned(),
+            datastore: "datastore-11".to_owned(),
+            snapshot: None,
+        };
+        let session = Credentials::Session {
+            cookie: secret("cookie-1"),
+            user: "backup".to_owned(),
+            key: secret("key-1"),
+        };
+        let (_params, raw) = raw(spec, session);
+        assert_eq!(
+            raw.specType,
+            VixDiskLibSpecType::VIXDISKLIB_SPEC_VSTORAGE_OBJECT
+        );
+        assert_eq!(raw.credType, VixDiskLibCredType::VIXDISKLIB_CRED_SESSIONID);
+        assert!(raw.vmxSpec.is_null());
+        // SAFETY: the member that `specType` names.
+        let object = unsafe { raw.spec.vStorageObjSpec };
+        assert_text(object.id, c"fcd-1");
+        assert_text(object.datastoreMoRef, c"datastore-11");
+        assert!(object.ssId.is_null());
+        // SAFETY: the member that `credType` names.
+        let session = unsafe { raw.creds.sessionId };
+        assert_text(session.cookie, c"cookie-1");
+        assert_text(session.userName, c"backup");
+        assert_text(session.key, c"key-1");
+    }
+
+    #[test]
+    fn the_windows_account_has_a_name_of_its_own() {
+        let (_params, raw) = raw(vm(), Credentials::Sspi);
+        assert_eq!(raw.credType, VixDiskLibCredType::VIXDISKLIB_CRED_SSPI);
+        // SAFETY: pointers, whatever their values.
+        let uid = unsafe { raw.creds.uid };
+        assert_text(uid.userName, c"__sspi__");
+        assert!(uid.password.is_null());
     }
 }

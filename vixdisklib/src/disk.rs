@@ -2,9 +2,7 @@
 
 mod open;
 
-use std::cell::Cell;
 use std::ffi::CString;
-use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use disk_units::{Sector, SectorCount, SectorRange};
@@ -46,9 +44,8 @@ pub(crate) use open::{Facts, Handle, LONGEST_REQUEST, OpenDisk, pieces};
 /// ```
 #[derive(Debug)]
 pub struct Disk {
+    /// Not `Sync`, as the handle in it is not: one call at a time.
     open: OpenDisk,
-    /// Not `Sync`: one call at a time per handle (Virtual Disk Programming Guide, multithreading).
-    _one_caller: PhantomData<Cell<()>>,
 }
 
 /// How sectors are zeroed.
@@ -76,10 +73,7 @@ impl Disk {
     }
 
     pub(crate) fn from_open(open: OpenDisk) -> Self {
-        Self {
-            open,
-            _one_caller: PhantomData,
-        }
+        Self { open }
     }
 
     /// The name that the disk was opened with; a local one is absolute.

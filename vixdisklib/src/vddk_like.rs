@@ -14,10 +14,11 @@ use vixdisklib_sys::{
 
 use crate::api::Api;
 use crate::buffer::AlignedBuf;
-use crate::connection::OpenFlags;
+use crate::connection::{ConnectOptions, OpenFlags};
 use crate::disk::Disk;
 use crate::error::ErrorKind;
 use crate::library::{Backend, Library};
+use crate::params::{ConnectParams, Credentials, Spec};
 
 /// The functions that VDDK has since 6.7.
 static VDDK: FnTable = FnTable {
@@ -323,4 +324,39 @@ fn requests_of_any_length_reach_the_library_in_pieces() {
     shared.read_at(one, &mut back).expect("read");
     assert!(back == other);
     assert_eq!(LONGEST.load(Ordering::SeqCst), 4096, "2 MiB");
+}
+
+#[test]
+fn a_spec_that_the_library_cannot_read_is_refused() {
+    static API: Api = Api {
+        table: FnTable {
+            allocate_connect_params: None,
+            ..VDDK
+        },
+        major: Some(6),
+    };
+    let library = start(&API);
+    let connect = |spec| {
+        let params = ConnectParams::builder(spec)
+            .server("vc.example.com")
+            .credentials(Credentials::Sspi)
+            .build()
+            .expect("complete");
+        library
+            .connect(params, &ConnectOptions::default())
+            .expect_err("no network here")
+    };
+    let (id, datastore) = ("fcd-1".to_owned(), "datastore-11".to_owned());
+    let error = connect(Spec::Fcd {
+        id,
+        datastore,
+        snapshot: None,
+    });
+    assert_eq!((error.kind(), error.code()), (ErrorKind::Unsupported, None));
+    // A virtual machine is named in the part that every library reads, and the engine refuses it.
+    let moref = "vm-16".to_owned();
+    let error = connect(Spec::Vm { moref });
+    assert_eq!(error.code(), Some(VixError::NOT_SUPPORTED));
+    // Parameters of our own do for local disks.
+    library.connect_local().expect("local");
 }

@@ -39,7 +39,8 @@ pub(crate) const LONGEST_REQUEST: usize = 2 << 20;
 /// How many zeroes are written at once where the library cannot zero: 1 MiB.
 const ZEROES: SectorCount = SectorCount::new(2048);
 
-/// A library's handle of an open disk.
+/// A library's handle of an open disk. Not `Sync`: one call at a time per handle (Virtual Disk Programming Guide,
+/// multithreading).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Handle(pub(crate) VixDiskLibHandle);
 
