@@ -74,7 +74,9 @@ impl Widen {
             self.chunk.floor(extent_end)
         };
         let range = SectorRange::between(self.position, end).filter(|range| !range.is_empty());
-        let zero = extent.zero && (range.is_none() || mem::replace(&mut self.tail_zero, true));
+        // A piece takes the whole current chunk along, so what was known of its holes ends with it.
+        let tail_zero = range.is_none() || mem::replace(&mut self.tail_zero, true);
+        let zero = extent.zero && tail_zero;
         if extent_end > end.max(self.position) {
             self.tail_zero &= extent.zero;
         }

@@ -125,7 +125,73 @@ fn zeroes_that_are_recorded_hold_no_data() {
     );
 }
 
+/// A disk of runs, one page.
+struct Runs(Vec<(u64, bool, bool)>);
+
+impl Runs {
+    fn extents(&self) -> impl Iterator<Item = Extent> {
+        let mut start = 0;
+        self.0.iter().map(move |(count, allocated, zero)| {
+            let range = SectorRange::new(Sector::new(start), SectorCount::new(*count));
+            start += count;
+            Extent {
+                range: range.expect("small"),
+                allocated: *allocated,
+                zero: *zero,
+                depth: 0,
+            }
+        })
+    }
+
+    fn chunks(&self) -> Vec<Extent> {
+        let count = self.0.iter().map(|run| run.0).sum();
+        let whole = SectorRange::whole(SectorCount::new(count));
+        let extents = Extents::new(self, whole, ChunkSize::MIN);
+        Chunks::new(extents, whole, ChunkSize::MIN)
+            .map(|chunk| chunk.expect("no error"))
+            .collect()
+    }
+}
+
+impl ExtentSource for Runs {
+    fn page(&self, _: SectorRange, _: ChunkSize) -> Result<Vec<Extent>> {
+        Ok(self.extents().collect())
+    }
+}
+
+#[test]
+fn data_ends_what_an_unknown_hole_before_it_casts_doubt_on() {
+    let disk = Runs(vec![
+        (10, false, false),
+        (10, true, false),
+        (364, false, true),
+    ]);
+    let shape: Vec<_> = disk
+        .chunks()
+        .iter()
+        .map(|chunk| (chunk.range, chunk.allocated, chunk.zero))
+        .collect();
+    assert_eq!(
+        shape,
+        [(range(0, 128), true, false), (range(128, 384), false, true)]
+    );
+}
+
 proptest! {
+    #[test]
+    fn chunks_claim_no_more_than_is_known(
+        runs in prop::collection::vec((1_u64..300, any::<bool>(), any::<bool>()), 1..40),
+    ) {
+        let disk = Runs(runs);
+        for chunk in disk.chunks() {
+            let inside = disk.extents().filter(|run| run.range.intersection(chunk.range).is_some_and(|part| !part.is_empty()));
+            for run in inside {
+                prop_assert!(chunk.allocated || !run.holds_data(), "{chunk:?} hides {run:?}");
+                prop_assert!(!chunk.zero || run.zero, "{chunk:?} against {run:?}");
+            }
+        }
+    }
+
     #[test]
     fn runs_and_chunks_equal_the_model(
         data in prop::collection::vec(any::<bool>(), 1..2000),
