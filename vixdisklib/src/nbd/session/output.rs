@@ -82,7 +82,7 @@ impl<'a, 'b, S: ByteStream> Output<'a, 'b, S> {
             drop(batch);
             queue = self.queue.lock();
             if let Err(error) = result {
-                // Nobody can be answered any more, so there is no point in reading further requests.
+                // Wakes the thread that waits for a request; what has arrived already is left unread, see `next`.
                 self.stream.close();
                 queue.failure = Some(error);
                 queue.replies.clear();
@@ -102,6 +102,11 @@ impl<'a, 'b, S: ByteStream> Output<'a, 'b, S> {
             }
         }
         write_all(self.stream, &mut slices)
+    }
+
+    /// Whether sending has failed: nobody can be answered any more.
+    pub(super) fn has_failed(&self) -> bool {
+        self.queue.lock().failure.is_some()
     }
 
     /// The error that ended sending, if one did.

@@ -413,6 +413,11 @@ impl Client {
         self.to_server.close();
     }
 
+    /// Takes no more answers: the server's attempts to send fail.
+    pub(super) fn stop_listening(&mut self) {
+        self.from_server.close();
+    }
+
     /// Waits for the server to end the session. Returns what it still sent and how the session ended.
     pub(super) fn finish(mut self) -> (Vec<u8>, Result<(), SessionError>) {
         let result = self.session.take().unwrap().join().unwrap();

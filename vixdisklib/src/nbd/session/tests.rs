@@ -473,6 +473,19 @@ fn floods_end_the_session() {
 }
 
 #[test]
+fn requests_of_a_client_that_is_gone_are_not_carried_out() {
+    let mut client = Client::ready(&ram(4096));
+    client.stop_listening();
+    let requests: Vec<u8> =
+        b"\x25\x60\x95\x13\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\x10\0".repeat(1000);
+    client.send(&requests);
+    let shared = Arc::clone(&client.shared);
+    assert!(matches!(client.finish().1, Err(SessionError::Io(_))));
+    let carried_out = shared.counters.snapshot().requests;
+    assert!(carried_out < 200, "{carried_out} of 1000");
+}
+
+#[test]
 fn many_requests_through_few_slots() {
     let limits = Limits {
         in_flight_requests: 2,

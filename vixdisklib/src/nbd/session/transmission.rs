@@ -100,6 +100,8 @@ impl<'a, S: ByteStream> Transmission<'a, S> {
         let mut incoming = self.incoming.lock();
         let received = match &incoming.ending {
             Some(_) => None,
+            // Requests that nobody will hear of again are not worth the work, and there may be thousands of them.
+            None if self.output.has_failed() => None,
             None => self.receive(&mut incoming.input).unwrap_or_else(|error| {
                 incoming.ending = Some(Err(error));
                 None
