@@ -146,6 +146,25 @@ fn nbdinfo_tells_all() {
 }
 
 #[test]
+fn nbdinfo_lists_many_exports() {
+    let Some(nbdinfo) = program("nbdinfo") else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::new().listen_unix(dir.path().join("s"));
+    for number in 0..40 {
+        let ram = Ram::read_only(vec![0; 512]);
+        server = server.export(format!("disk {number}"), "", ram);
+    }
+    let server = server.start().unwrap();
+    let list = text(&nbdinfo, &["--list", "--json", &server.uris()[0]]);
+    for number in 0..40 {
+        let name = format!("\"export-name\": \"disk {number}\"");
+        assert!(list.contains(&name), "{name} is not in {list}");
+    }
+}
+
+#[test]
 fn nbdcopy_reads_every_byte_however_it_asks() {
     let Some(nbdcopy) = program("nbdcopy") else {
         return;

@@ -14,7 +14,7 @@ pub struct Limits {
     pub connections: usize,
     /// Time from accepting a connection until its client has chosen an export. Default 10 s.
     pub handshake_timeout: Duration,
-    /// Options one client may send before it chooses an export. Default 32.
+    /// Options one client may send before it chooses an export, on top of 4 for each export. Default 32.
     pub options: u32,
     /// Bytes of data of one option that are looked at. Longer ones are skipped and refused, up to 1 MiB; beyond
     /// that the server hangs up. Default 64 KiB.

@@ -7,6 +7,7 @@ use super::input::Input;
 use super::output::write_all;
 use super::{ByteStream, SessionError, Shared};
 use crate::nbd::table::{Entry, ExportIndex};
+use crate::nbd::wire::MAX_STRING;
 use crate::nbd::wire::handshake::{
     self as wire, BadData, ClientFlags, ContextRequest, InfoRequest, OptionHeader, ReplyKind,
     TransmissionFlags, info, option,
@@ -14,6 +15,9 @@ use crate::nbd::wire::handshake::{
 
 /// Data of a refused option that is skipped to stay in step with the client; above this the server hangs up.
 const MAX_SKIP: u32 = 1 << 20;
+
+/// Options that a client may send on top of the limit for each export, so that it can ask about all in its list.
+const OPTIONS_PER_EXPORT: u32 = 4;
 
 /// What client and server agreed on.
 #[derive(Debug)]
@@ -43,7 +47,10 @@ pub(super) fn negotiate<S: ByteStream>(
         selection: None,
         answer: Vec::new(),
     };
-    let max_options = shared.limits.options;
+    let exports = u32::try_from(shared.exports.entries().len()).unwrap_or(u32::MAX);
+    let max_options = exports
+        .saturating_mul(OPTIONS_PER_EXPORT)
+        .saturating_add(shared.limits.options);
     for _ in 0..max_options {
         let Some(bytes) = input.message::<{ OptionHeader::SIZE }>("an option")? else {
             return Ok(None);
@@ -298,6 +305,8 @@ impl<'a> Negotiation<'a> {
     }
 
     fn refuse(&mut self, number: u32, kind: ReplyKind, message: &str) {
+        // It may quote the client, and quoting makes text longer.
+        let message = &message[..message.floor_char_boundary(MAX_STRING)];
         tracing::debug!(option = option::name(number), message, "option refused");
         self.reply(number, kind, message.as_bytes());
     }

@@ -116,6 +116,8 @@ fn unsupported_options_are_answered_and_the_session_goes_on() {
     assert_eq!(client.verdict(7, &info("di\0sk", &[])), INVALID);
     assert_eq!(client.verdict(7, &info(&"x".repeat(5000), &[])), INVALID);
     assert_eq!(client.verdict(7, &[0; 70_000]), TOO_BIG);
+    let unknown = client.option(7, &info(&"\u{1}".repeat(4096), &[]));
+    assert_eq!((unknown[0].0, unknown[0].1.len()), (UNKNOWN, 4096));
     assert_eq!(client.verdict(7, &info("disk", &[])), 1);
 }
 
@@ -462,11 +464,11 @@ fn wrong_magic_and_flags_end_the_session() {
 #[test]
 fn floods_end_the_session() {
     let mut client = Client::greeted(vec![("disk", ram(512))]);
-    for _ in 0..32 {
+    for _ in 0..36 {
         assert_eq!(client.verdict(3, &[]), 1);
     }
     let result = client.finish().1;
-    assert!(matches!(result, Err(SessionError::ManyOptions(32))));
+    assert!(matches!(result, Err(SessionError::ManyOptions(36))));
     let mut client = Client::greeted(vec![("disk", ram(512))]);
     client.send(b"IHAVEOPT\0\0\0\x03\xff\xff\xff\xff");
     assert!(matches!(client.finish().1, Err(SessionError::TooLong(_))));
