@@ -5,7 +5,7 @@
 
 mod pending;
 
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::ffi::c_void;
 use std::fmt;
 use std::future::Future;
@@ -27,6 +27,16 @@ use crate::error::{Error, Operation, Result};
 use crate::log::Window;
 
 pub(crate) use pending::Pending;
+
+thread_local! {
+    static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread runs a waker for the library, which then waits for it: nothing in there may wait for the
+/// library. A waker may well drop a disk, along with a task whose executor has gone.
+pub(crate) fn in_callback() -> bool {
+    IN_CALLBACK.get()
+}
 
 /// Which way the data goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,8 +153,10 @@ impl InFlight {
     fn finish(&self, code: VixError) {
         let before = mem::replace(&mut *self.state.lock(), State::Done(code));
         if let State::Running(Some(waker)) = before {
+            let outside = IN_CALLBACK.replace(true);
             // A waker is the caller's code and may panic, and this may be a library's thread.
             let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+            IN_CALLBACK.set(outside);
         }
         self.pending.end();
     }
@@ -162,6 +174,9 @@ unsafe extern "C" fn on_complete(token: *mut c_void, code: VixError) {
 ///
 /// It needs no runtime: any executor can poll it, and [`wait`](Self::wait) blocks without one. Dropping it cancels
 /// nothing: the library works on, and the buffer lives until it is done.
+///
+/// Wakers run on threads of the library. One that polls, waits or closes a disk on the spot, instead of having another
+/// thread do so, makes the library wait for itself. Dropping a disk there is fine: another thread closes it.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;

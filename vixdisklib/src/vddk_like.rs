@@ -2,7 +2,14 @@
 
 use std::ffi::c_void;
 use std::fs;
+use std::future::Future;
+use std::pin::Pin;
+use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::task::{self, Wake, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use disk_units::{Sector, SectorCount, SectorRange};
 use parking_lot::Mutex;
@@ -359,4 +366,73 @@ fn a_spec_that_the_library_cannot_read_is_refused() {
     assert_eq!(error.code(), Some(VixError::NOT_SUPPORTED));
     // Parameters of our own do for local disks.
     library.connect_local().expect("local");
+}
+
+#[test]
+fn a_waker_may_drop_the_disk() {
+    static GATE: Mutex<()> = Mutex::new(());
+    /// Calls back from a thread of its own, once the gate is open.
+    unsafe extern "C" fn read_async(
+        _: VixDiskLibHandle,
+        _: u64,
+        _: u64,
+        _: *mut u8,
+        callback: VixDiskLibCompletionCB,
+        data: *mut c_void,
+    ) -> VixError {
+        let data = data.expose_provenance();
+        thread::spawn(move || {
+            drop(GATE.lock());
+            let callback = callback.expect("given");
+            // SAFETY: the one callback of this request.
+            unsafe { callback(ptr::with_exposed_provenance_mut(data), VixError::OK) };
+        });
+        VixError::ASYNC
+    }
+    static API: Api = Api {
+        table: FnTable {
+            read_async: Some(read_async),
+            ..VDDK
+        },
+        major: Some(8),
+    };
+    /// What an executor leaves behind: the last owner of a task, which owns the disk.
+    struct Task {
+        _disk: Mutex<Disk>,
+        dropped: mpsc::Sender<()>,
+    }
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {
+            let dropped = self.dropped.clone();
+            drop(self);
+            dropped.send(()).expect("received below");
+        }
+    }
+
+    let library = start(&API);
+    let (_folder, disk) = disk(&library, &bytes(8));
+    drop(library);
+    let closed_gate = GATE.lock();
+    let mut read = disk.read_async(Sector::ZERO, buffer(8));
+    let (dropped, receive) = mpsc::channel();
+    let task = Arc::new(Task {
+        _disk: Mutex::new(disk),
+        dropped,
+    });
+    let waker = Waker::from(task);
+    let poll = Pin::new(&mut read).poll(&mut task::Context::from_waker(&waker));
+    assert!(poll.is_pending());
+    drop(waker);
+    drop(closed_gate);
+    let patience = Duration::from_secs(10);
+    receive.recv_timeout(patience).expect("no deadlock");
+
+    // And the disk is closed, and with it the library, as soon as the callback has ended.
+    let deadline = Instant::now() + patience;
+    while let Err(error) = Library::builder(Backend::Embedded).start(&API, None) {
+        assert_eq!(error.kind(), ErrorKind::Initialization);
+        assert!(Instant::now() < deadline, "the disk stays open");
+        thread::sleep(Duration::from_millis(1));
+    }
+    read.wait().0.expect("done");
 }

@@ -7,10 +7,11 @@ mod info;
 mod metadata;
 
 use std::ffi::{CStr, CString};
-use std::mem;
+use std::mem::{self, ManuallyDrop};
 use std::path::PathBuf;
 use std::ptr;
 use std::sync::Arc;
+use std::thread;
 
 use disk_units::{ByteLen, Sector, SectorCount, SectorRange};
 use vixdisklib_sys::{
@@ -19,7 +20,7 @@ use vixdisklib_sys::{
 };
 
 use super::ZeroMode;
-use crate::aio::{Direction, InFlight, IoFuture, Pending, Target};
+use crate::aio::{Direction, InFlight, IoFuture, Pending, Target, in_callback};
 use crate::api::Api;
 use crate::buffer::AlignedBuf;
 use crate::capability::Capabilities;
@@ -355,10 +356,31 @@ impl OpenDisk {
             .and(closed)
             .map_err(|error| error.with_path(&self.facts.name))
     }
+
+    /// Has a thread of its own close the disk: closing waits for the callbacks of the disk, this thread is inside one,
+    /// and what it holds of the connection goes before that callback ends.
+    fn close_elsewhere(&mut self) {
+        let disk = ManuallyDrop::new(Self {
+            api: self.api,
+            handle: mem::replace(&mut self.handle, Handle(ptr::null_mut())),
+            facts: Arc::clone(&self.facts),
+            pending: Arc::clone(&self.pending),
+            blocks: Arc::clone(&self.blocks),
+            connection: self.connection.clone(),
+        });
+        let closer = thread::Builder::new().name("vixdisklib-close".to_owned());
+        // Without a thread nothing is dropped: better a disk that stays open than a process that hangs.
+        if let Err(error) = closer.spawn(move || drop(ManuallyDrop::into_inner(disk))) {
+            tracing::warn!(%error, "a disk that was dropped in a callback stays open");
+        }
+    }
 }
 
 impl Drop for OpenDisk {
     fn drop(&mut self) {
+        if in_callback() && !self.handle.0.is_null() {
+            return self.close_elsewhere();
+        }
         if let Err(error) = self.close_handle() {
             tracing::warn!(%error, "closing a disk failed on drop");
         }
