@@ -4,6 +4,11 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::{Command, Output};
 
+use crate::artefact;
+use crate::backend::Backend;
+use crate::disk::SECTOR;
+use crate::map::{self, Run};
+
 /// Seconds after which a client is killed.
 const LIMIT: &str = "150";
 
@@ -119,6 +124,26 @@ pub fn checks_clean(disk: &Path) -> bool {
         );
     }
     clean
+}
+
+/// What `dump_extents --json` says of a disk in chunks of `chunk` sectors, checked to cover the disk.
+#[must_use]
+pub fn dump(disk: &Path, backend: &Backend, chunk: u64) -> Vec<Run> {
+    let mut program = command(artefact::program("dump_extents"));
+    program
+        .args(backend.arguments())
+        .args(["--json", "--chunk", &chunk.to_string()]);
+    let (capacity, said, runs) = map::of_dump(&run(program.arg(disk)));
+    assert_eq!(said, chunk * SECTOR);
+    map::assert_covers(&runs, capacity);
+    runs
+}
+
+/// What `qemu-img map` says of a VMDK (`vmdk`) or of an export (`raw`).
+#[must_use]
+pub fn qemu_map(format: &str, disk: impl AsRef<OsStr>) -> Vec<Run> {
+    let arguments = crate::arguments!["map", "--output=json", "-f", format, disk];
+    map::of_qemu(&qemu_img(arguments))
 }
 
 /// Arguments of mixed types, as `OsString`s.

@@ -166,6 +166,18 @@ impl Server {
         kill_process(pid, signal).expect("the server is not reaped yet");
     }
 
+    /// The most memory that it has used at once so far, in bytes.
+    #[must_use]
+    pub fn peak_memory(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.child.id());
+        let status = fs::read_to_string(status).expect("the server is not reaped yet");
+        let peak = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"))
+            .and_then(|kilobytes| kilobytes.parse::<u64>().ok());
+        peak.expect("Linux says it in this form") << 10
+    }
+
     /// Waits until it ends by itself.
     pub fn wait(&mut self) -> ExitStatus {
         let start = Instant::now();

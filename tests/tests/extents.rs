@@ -1,13 +1,12 @@
 //! Where a disk holds data: `dump_extents` and block status against QEMU's map and against what was written.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
 use conformance::artefact;
 use conformance::backend::Backend;
-use conformance::client::{command, output, qemu_img, qemu_io, run};
+use conformance::client::{command, dump, output, qemu_img, qemu_io, qemu_map, run};
 use conformance::disk::{GRAIN, Kind, ODD_GIB, SECTOR, SPLIT, raw_with_data};
 use conformance::map::{self, Run};
 use conformance::need;
@@ -18,24 +17,6 @@ use conformance::server::Serve;
 const CHUNKS: [u64; 5] = [128, 129, 200, 1024, 131_072];
 /// The smallest chunk.
 const MIN_CHUNK: u64 = 128 * SECTOR;
-
-/// What `dump_extents --json` says, checked to cover the disk.
-fn dump(disk: &Path, backend: &Backend, chunk: u64) -> Vec<Run> {
-    let mut program = command(artefact::program("dump_extents"));
-    program
-        .args(backend.arguments())
-        .args(["--json", "--chunk", &chunk.to_string()]);
-    let (capacity, said, runs) = map::of_dump(&run(program.arg(disk)));
-    assert_eq!(said, chunk * SECTOR);
-    map::assert_covers(&runs, capacity);
-    runs
-}
-
-/// What QEMU says of a VMDK, or of an export.
-fn qemu_map(format: &str, disk: impl AsRef<OsStr>) -> Vec<Run> {
-    let arguments = conformance::arguments!["map", "--output=json", "-f", format, disk];
-    map::of_qemu(&qemu_img(arguments))
-}
 
 /// The rule: a chunk is a hole if and only if every range of QEMU's map inside it reads as zero.
 fn dump_agrees_with_qemu(disk: &Path, backend: &Backend, chunks: &[u64]) {

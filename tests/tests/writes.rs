@@ -468,6 +468,21 @@ fn assert_holds(disk: &Path, logs: &[Log], is_safe: impl Fn(&Log, u64) -> bool) 
     }
 }
 
+/// How many sparse extents are marked as not closed (header byte 72, "VMware Virtual Disk Format 5.0").
+fn unclean(folder: &Path) -> usize {
+    let files = std::fs::read_dir(folder).expect("it is there");
+    files
+        .filter(|file| {
+            let path = file.as_ref().expect("it is there").path();
+            let mut header = [0; 73];
+            let file = File::open(path).expect("it is ours");
+            file.read_exact_at(&mut header, 0).is_ok()
+                && header.starts_with(b"KDMV")
+                && header[72] != 0
+        })
+        .count()
+}
+
 /// The disk is in order, and goes on working.
 fn assert_goes_on(disk: &Path, backend: &Backend) {
     let server = Serve::disk(disk).backend(backend).start();
@@ -494,6 +509,7 @@ fn a_stop_in_the_middle_loses_nothing_that_was_acknowledged() {
             let disk = kind.create(folder.path(), (4 * BLOCKS + 1) * BLOCK);
             let logs = end_in_the_middle(&disk, &backend, 4, Server::stop);
             assert!(checks_clean(&disk));
+            assert_eq!(unclean(folder.path()), 0, "{}", kind.name());
             assert_holds(&disk, &logs, |log, number| number < log.written);
             assert_goes_on(&disk, &backend);
         }
@@ -510,6 +526,8 @@ fn a_kill_loses_nothing_that_was_flushed() {
             let folder = tempfile::tempdir().expect("there is room");
             let disk = kind.create(folder.path(), (4 * BLOCKS + 1) * BLOCK);
             let logs = end_in_the_middle(&disk, &backend, 4, Server::kill);
+            let marked = if kind.is_sparse() { 1 } else { 0 };
+            assert_eq!(unclean(folder.path()), marked, "{}", kind.name());
             assert_holds(&disk, &logs, |log, number| {
                 number < log.flushed || number < log.written && number % 7 == 0
             });
