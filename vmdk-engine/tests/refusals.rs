@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use support::image::{MemoryGate, SparseImage, StreamImage, deflate, descriptor, put, put_entry};
-use support::{Numbers, content};
+use support::{Numbers, content, range};
 use vmdk_engine::{Disk, Error, ErrorKind, OpenOptions, Sector};
 
 const SECTOR: usize = 512;
@@ -315,6 +315,37 @@ fn tables_of_sparse_extents() {
             put_entry(&mut image, sector, index, entry);
         }
         check(name, &image, read_only, writable);
+    }
+}
+
+/// Damage behind good sectors is an error however the request reaches it, never zeros and never a hole.
+#[test]
+fn damage_behind_good_sectors_is_no_hole() {
+    let border = 65536;
+    let image = SparseImage::monolithic(2 * border);
+    for (name, behind_grain) in [("behind a hole", false), ("behind data", true)] {
+        let gate = MemoryGate::default().with("disk.vmdk", image.build());
+        let disk = Disk::open("disk.vmdk", &gate.options().writable(true)).unwrap();
+        if behind_grain {
+            disk.write_at(Sector::new(border - 1), &[1; SECTOR]).unwrap();
+        }
+        disk.write_at(Sector::new(border), &[2; SECTOR]).unwrap();
+        disk.close().unwrap();
+        let mut bytes = gate.bytes("disk.vmdk");
+        put_entry(&mut bytes, image.directory(), 1, 1 << 20);
+
+        let gate = MemoryGate::default().with("disk.vmdk", bytes);
+        let disk = Disk::open("disk.vmdk", &gate.options()).unwrap();
+        let mut sectors = [0xee; 2 * SECTOR];
+        let error = disk
+            .read_at(Sector::new(border - 1), &mut sectors)
+            .unwrap_err();
+        assert_eq!(error.kind(), Corrupt, "{name}: {error}");
+        let mapped: Vec<_> = disk.extents(range(border - 200, border + 200)).collect();
+        let (last, good) = mapped.split_last().unwrap();
+        assert_eq!(last.as_ref().unwrap_err().kind(), Corrupt, "{name}");
+        let end = good.last().unwrap().as_ref().unwrap().range.end();
+        assert_eq!(end, Sector::new(border), "{name}");
     }
 }
 

@@ -5,6 +5,7 @@
 //! reading, writing and mapping need to know.
 
 use std::collections::BTreeSet;
+use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -351,13 +352,18 @@ impl Runs<'_> {
         let end = tables.end_of_table(grain).min(last);
         let (table, index) = tables.split(grain);
         let count = usize::try_from(end.saturating_sub(grain)).unwrap_or(0);
-        self.chunk.grains = grain..end;
-        let copy = &mut self.chunk.entries;
-        copy.clear();
-        tables.with_table(table, |entries| {
-            let entries = entries.as_deref().unwrap_or_default();
-            copy.extend(entries.iter().skip(index).take(count));
-        })
+        // A table that cannot be read must not leave a chunk behind: an empty one stands for zeros.
+        let mut entries = mem::take(&mut self.chunk).entries;
+        entries.clear();
+        tables.with_table(table, |found| {
+            let found = found.as_deref().unwrap_or_default();
+            entries.extend(found.iter().skip(index).take(count));
+        })?;
+        self.chunk = Chunk {
+            grains: grain..end,
+            entries,
+        };
+        Ok(())
     }
 
     fn joined(&self, first: &Run, second: &Run) -> Option<Run> {
