@@ -70,6 +70,9 @@ pub trait Storage: fmt::Debug + Send + Sync {
     fn zero_range(&self, range: Range<ByteLen>) -> io::Result<()>;
 
     /// Whether [`Storage::punch_hole`] works here; found out without changing anything.
+    ///
+    /// The exception to calls in parallel: the question may be put behind the end of the file, so the file must not
+    /// grow meanwhile.
     fn can_punch_holes(&self) -> bool;
 
     /// The first run at or behind `position` that may hold data; `None` if only holes follow.

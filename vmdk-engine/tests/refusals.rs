@@ -327,7 +327,8 @@ fn damage_behind_good_sectors_is_no_hole() {
         let gate = MemoryGate::default().with("disk.vmdk", image.build());
         let disk = Disk::open("disk.vmdk", &gate.options().writable(true)).unwrap();
         if behind_grain {
-            disk.write_at(Sector::new(border - 1), &[1; SECTOR]).unwrap();
+            disk.write_at(Sector::new(border - 1), &[1; SECTOR])
+                .unwrap();
         }
         disk.write_at(Sector::new(border), &[2; SECTOR]).unwrap();
         disk.close().unwrap();

@@ -51,6 +51,20 @@ fn a_sparse_disk_frees_grains_anywhere_but_zeroes_parts_fast_only_with_holes() {
     disk.close().unwrap();
 }
 
+/// The file system is asked by a hole behind the end of the file, which is where other threads put new grains.
+#[test]
+fn a_growing_file_is_not_asked_for_holes() {
+    let recording = Recording::new(SparseImage::monolithic(512).build());
+    let disk = Disk::open("disk.vmdk", &recording.options().writable(true)).unwrap();
+    disk.write_at(Sector::ZERO, &[7; 128 * 512]).unwrap();
+    disk.write_zeroes(range(1, 100), ZeroMode::FastMayFree)
+        .unwrap();
+    disk.write_zeroes(range(0, 200), ZeroMode::FastMustAllocate)
+        .unwrap();
+    disk.close().unwrap();
+    assert_eq!(recording.asked_for_holes(), [0]);
+}
+
 #[test]
 fn a_flat_disk_without_holes_writes_zeros_and_ignores_trims() {
     let flat = Recording::new(vec![7; 64 * 512]);

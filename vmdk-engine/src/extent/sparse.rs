@@ -45,6 +45,7 @@ pub(crate) struct SparseExtent {
 struct Writer {
     fuse: Arc<Fuse>,
     space: Space,
+    can_punch_holes: bool,
     /// Places of freed grains that tables in the file may still point to.
     freed: Mutex<Vec<SectorRange>>,
     write_back: Mutex<WriteBack>,
@@ -74,6 +75,8 @@ impl SparseExtent {
         let tail = grain.round_up(scanned.file.get().max(tables.shape.data_start.get()));
         let writer = Writer {
             fuse,
+            // Asked while nobody extends the file: the answer must not cost a new grain its first sectors.
+            can_punch_holes: storage.can_punch_holes(),
             space: Space::new(Arc::clone(&storage), grain, tail),
             freed: Mutex::default(),
             write_back: Mutex::new(WriteBack::new(
@@ -301,7 +304,7 @@ impl Extent for SparseExtent {
                 return Ok(true);
             }
         }
-        Ok(self.storage.can_punch_holes())
+        Ok(self.writer()?.can_punch_holes)
     }
 
     fn trim(&self, range: SectorRange) -> Result<(), Error> {

@@ -218,7 +218,7 @@ impl Tables {
 
     /// Takes the list of changed tables, with their entries as they are now.
     pub(crate) fn take_changed(&self) -> Vec<ChangedTable> {
-        let changed = std::mem::take(&mut *self.changed.lock());
+        let changed = mem::take(&mut *self.changed.lock());
         changed
             .into_iter()
             .filter_map(|table| self.cache.changed(self.key(table)))

@@ -86,7 +86,8 @@ impl Storage for FileStorage {
     }
 
     fn can_punch_holes(&self) -> bool {
-        // Behind the end of the file there is nothing to free, so that the question changes nothing.
+        // Behind the end of the file there is nothing to free, so that the question changes nothing as long as the
+        // file does not grow.
         self.len().is_ok_and(|len| {
             len.checked_add(ByteLen::new(4096))
                 .is_some_and(|end| self.punch_hole(len..end).is_ok())

@@ -42,6 +42,8 @@ pub struct Recording {
 struct Shared {
     changes: Vec<Change>,
     failure: Failure,
+    /// How many changes there were at each question for holes.
+    asked_for_holes: Vec<usize>,
 }
 
 impl Recording {
@@ -51,6 +53,7 @@ impl Recording {
             shared: Arc::new(Mutex::new(Shared {
                 changes: Vec::new(),
                 failure: Failure::None,
+                asked_for_holes: Vec::new(),
             })),
         }
     }
@@ -61,6 +64,10 @@ impl Recording {
 
     pub fn changes(&self) -> Vec<Change> {
         self.shared.lock().unwrap().changes.clone()
+    }
+
+    pub fn asked_for_holes(&self) -> Vec<usize> {
+        self.shared.lock().unwrap().asked_for_holes.clone()
     }
 
     pub fn bytes(&self) -> Vec<u8> {
@@ -126,7 +133,10 @@ impl Storage for Recording {
     }
 
     fn can_punch_holes(&self) -> bool {
-        self.shared.lock().unwrap().failure != Failure::Holes
+        let mut shared = self.shared.lock().unwrap();
+        let changes = shared.changes.len();
+        shared.asked_for_holes.push(changes);
+        shared.failure != Failure::Holes
     }
 
     fn next_data(&self, position: ByteLen) -> io::Result<Option<Range<ByteLen>>> {
