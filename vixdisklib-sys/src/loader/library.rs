@@ -43,7 +43,8 @@ impl Library {
     /// Loads the file at `path`.
     ///
     /// On Linux the libraries that it needs, and those which it may ask for later by their bare names, are opened
-    /// first, by absolute path, where they lie beside it. Their symbols stay out of the way of other libraries
+    /// first, by absolute path, where they lie beside it. The latter are all others in its folder, unless that is a
+    /// folder of the system such as `/usr/lib`, where the dynamic linker looks anyway. Their symbols stay out of the way of other libraries
     /// (`RTLD_LOCAL`), but whoever asks for one of them by SONAME later gets it.
     ///
     /// # Errors
