@@ -136,9 +136,11 @@ fn a_crash_anywhere_loses_nothing_that_was_flushed() {
 /// Grains on both sides of a border between tables that do not exist yet.
 #[test]
 fn a_crash_while_tables_are_made_is_survived() {
-    for seed in 10..13 {
+    for seed in 10..22 {
         let image = SparseImage {
             preallocated: false,
+            // With and without redundant tables.
+            flags: if seed % 2 == 0 { 1 } else { 3 },
             ..SparseImage::monolithic(65536 + 128)
         };
         let before = image.build();
@@ -170,33 +172,39 @@ fn a_crash_while_tables_are_made_is_survived() {
     }
 }
 
-/// The rules of order themselves, as the file sees them.
-#[test]
-fn the_content_id_comes_first_and_data_before_tables() {
-    let recording = Recording::new(SparseImage::monolithic(300).build());
+/// The changes of one write, one flush and a close, as the file sees them; `name` tells what lies in a sector.
+fn changes_of_a_first_write(
+    image: &SparseImage,
+    name: impl Fn(u64) -> Option<&'static str>,
+) -> Vec<String> {
+    let recording = Recording::new(image.build());
     let disk = open(&recording);
     disk.write_at(Sector::ZERO, &[1; 512]).unwrap();
     disk.flush().unwrap();
     disk.close().unwrap();
-    let kinds: Vec<String> = recording
-        .changes()
-        .iter()
-        .map(|change| match change {
-            Change::Sync => "sync".to_owned(),
-            Change::SetLen(_) => "extend".to_owned(),
-            Change::Zero(_) => "zero".to_owned(),
-            Change::Write(72, byte) => format!("dirty {}", byte[0]),
-            Change::Write(at, _) => match at / 512 {
-                1..=20 => "text".to_owned(),
-                22 => "redundant table".to_owned(),
-                27 => "table".to_owned(),
-                128.. => "data".to_owned(),
-                other => format!("sector {other}"),
-            },
-        })
-        .collect();
+    let named = |at: u64| name(at).map_or_else(|| format!("sector {at}"), str::to_owned);
+    let describe = |change: &Change| match change {
+        Change::Sync => "sync".to_owned(),
+        Change::SetLen(_) => "extend".to_owned(),
+        Change::Zero(_) => "zero".to_owned(),
+        Change::Write(72, byte) => format!("dirty {}", byte[0]),
+        Change::Write(at, _) if (1..=20).contains(&(at / 512)) => "text".to_owned(),
+        Change::Write(at, _) => named(at / 512),
+    };
+    recording.changes().iter().map(describe).collect()
+}
+
+/// The rules of order themselves.
+#[test]
+fn the_content_id_comes_first_and_data_before_tables() {
+    let changes = changes_of_a_first_write(&SparseImage::monolithic(300), |sector| match sector {
+        22 => Some("redundant table"),
+        27 => Some("table"),
+        128 => Some("data"),
+        _ => None,
+    });
     assert_eq!(
-        kinds,
+        changes,
         [
             "text",
             "text",
@@ -213,6 +221,46 @@ fn the_content_id_comes_first_and_data_before_tables() {
             "sync"
         ]
     );
+}
+
+/// A directory entry must not reach the file before the table that it names.
+#[test]
+fn new_tables_are_durable_before_their_directory_entries() {
+    let with_copies = SparseImage {
+        preallocated: false,
+        ..SparseImage::monolithic(300)
+    };
+    let without_copies = SparseImage {
+        flags: 1,
+        ..with_copies.clone()
+    };
+    let name = |sector| match sector {
+        21 => Some("redundant directory"),
+        26 => Some("directory"),
+        128 => Some("data"),
+        256 => Some("table"),
+        260 => Some("redundant table"),
+        _ => None,
+    };
+    let start = ["text", "text", "sync", "extend", "data", "dirty 1", "sync"];
+    let end = ["directory", "sync", "sync", "dirty 0", "sync"];
+    for (image, between) in [
+        (&without_copies, vec!["extend", "table", "sync"]),
+        (
+            &with_copies,
+            vec![
+                "extend",
+                "table",
+                "redundant table",
+                "sync",
+                "redundant directory",
+                "sync",
+            ],
+        ),
+    ] {
+        let expected = [&start[..], &between, &end].concat();
+        assert_eq!(changes_of_a_first_write(image, name), expected);
+    }
 }
 
 #[test]

@@ -152,7 +152,7 @@ impl Storage for Recording {
     }
 }
 
-/// The file after a crash behind `changes`: synced changes are there, of the others a random part of their sectors.
+/// The file after a crash behind `changes`: synced changes are there; of the others each is there, lost, or torn.
 pub fn crash(before: &[u8], changes: &[Change], numbers: &mut Numbers) -> Vec<u8> {
     let last_sync = changes
         .iter()
@@ -160,15 +160,20 @@ pub fn crash(before: &[u8], changes: &[Change], numbers: &mut Numbers) -> Vec<u8
     let synced = last_sync.map_or(0, |index| index + 1);
     let mut file = before.to_vec();
     for (index, change) in changes.iter().enumerate() {
-        let is_synced = index < synced;
-        // Most unsynced changes are lost in part; some crashes lose or keep all.
-        let survives = |numbers: &mut Numbers| is_synced || numbers.below(3) != 0;
+        // Of three sectors of a change, how many are lost.
+        let lost = if index < synced {
+            0
+        } else {
+            [0, 1, 3][usize::try_from(numbers.below(3)).unwrap()]
+        };
+        let survives = |numbers: &mut Numbers| numbers.below(3) >= lost;
         match change {
             Change::Sync => {}
-            Change::SetLen(len) if survives(numbers) => {
-                file.resize(usize::try_from(*len).unwrap(), 0)
+            Change::SetLen(len) => {
+                if survives(numbers) {
+                    file.resize(usize::try_from(*len).unwrap(), 0);
+                }
             }
-            Change::SetLen(_) => {}
             Change::Zero(range) => {
                 for sector in sectors(range.start, range.end) {
                     if survives(numbers) && sector.start < file.len() {
