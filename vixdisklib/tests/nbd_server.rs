@@ -300,3 +300,30 @@ fn many_clients_at_once() {
         );
     }
 }
+
+#[test]
+fn a_flood_of_clients_does_not_keep_it_from_stopping() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    let server = Server::new()
+        .export("", "", Ram::new(vec![0; 512]))
+        .listen_unix(&path)
+        .start()
+        .unwrap();
+    let begin = Instant::now();
+    let patience = Duration::from_secs(20);
+    std::thread::scope(|scope| {
+        for _ in 0..64 {
+            scope.spawn(
+                || while begin.elapsed() < patience && UnixStream::connect(&path).is_ok() {},
+            );
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        server.stop();
+        server.wait().unwrap();
+    });
+    assert!(
+        begin.elapsed() < patience,
+        "it stopped only when the flood did"
+    );
+}

@@ -87,7 +87,8 @@ impl Supervisor {
             let _ = (&self.wake).read(&mut [0; 64]);
         }
         for (index, _) in ready[1..].iter().enumerate().filter(|(_, ready)| **ready) {
-            while let Some((stream, peer)) = self.listeners[index].accept()? {
+            // One per turn, so that a flood of clients holds up neither the deadlines nor the stop.
+            if let Some((stream, peer)) = self.listeners[index].accept()? {
                 self.welcome(stream, peer)?;
             }
         }
