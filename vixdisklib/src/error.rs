@@ -388,6 +388,9 @@ fn kind_of(code: VixError) -> ErrorKind {
             &[
                 VixError::CANNOT_CONNECT_TO_HOST,
                 VixError::HOST_NETWORK_CONN_REFUSED,
+                VixError::HOST_NETBLKDEV_HANDSHAKE,
+                VixError::HOST_SERVER_SHUTDOWN,
+                VixError::HOST_SERVER_NOT_AVAILABLE,
                 VixError::HOST_SERVER_NOT_FOUND,
                 VixError::HOST_TCP_CONN_LOST,
                 VixError::HOST_TCP_SOCKET_ERROR,

@@ -40,8 +40,13 @@ pub enum Backend {
 /// of them is gone, `VixDiskLib_Exit` runs. One control thread per library runs every call that VDDK wants on one
 /// thread, so a `Library` may be used from any.
 ///
-/// A process has at most one live `Library` per back end, as VDDK documents one initialisation per process. Do not
-/// fork after making one: VDDK starts threads.
+/// A process has at most one live `Library` per back end, as VDDK documents one initialisation per process. After the
+/// last clone of one is gone another can be made; of VDDK that is not documented, so keep a clone for the life of the
+/// process there. Do not fork after making one: VDDK starts threads. On Windows, VDDK 7.0 and later want threads that
+/// use disks to be started after the library is initialised (Virtual Disk Programming Guide).
+///
+/// Log lines of the library become `tracing` events on whatever thread it logs from, maybe the control thread: a
+/// subscriber must not call this crate.
 ///
 /// ```
 /// use vixdisklib::Library;

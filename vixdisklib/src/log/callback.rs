@@ -10,6 +10,9 @@ use super::{LogLevel, record, redactor};
 /// Longer lines are cut and end in an ellipsis.
 const LONGEST: usize = 4096;
 
+/// How much more of a line is looked at before it is cut, so that the cut leaves no part of a secret up to this length.
+const MARGIN: usize = 1024;
+
 /// The library's log function. Any thread of the library may call it, as VDDK asks.
 pub(crate) unsafe extern "C" fn log(format: *const c_char, arguments: VaList) {
     // SAFETY: the library passes both as `vprintf` takes them.
@@ -34,23 +37,23 @@ unsafe fn line(level: LogLevel, format: *const c_char, arguments: VaList) {
     if format.is_null() {
         return;
     }
-    let mut buffer = [0; LONGEST];
+    let mut buffer = [0; LONGEST + MARGIN];
     // SAFETY: the format is a C string with its own unused list, as the caller promises; the list is used once.
     let length = unsafe { va_list::format(format, arguments, &mut buffer) };
     // A tracing subscriber is the user's code, and a panic must not reach the library.
     let _ = catch_unwind(AssertUnwindSafe(|| emit(level, &text(&buffer, length))));
 }
 
-/// The formatted text without its line end, and with a mark where it was cut.
+/// The formatted text without its line end and secrets, and with a mark where it was cut.
 fn text(buffer: &[u8], length: usize) -> String {
     let kept = length.min(buffer.len() - 1);
-    let mut text = String::from_utf8_lossy(&buffer[..kept])
-        .trim_end()
-        .to_owned();
-    if kept < length {
+    let line = String::from_utf8_lossy(&buffer[..kept]);
+    let mut text = redactor::redact(line.trim_end().to_owned());
+    if kept < length || text.len() >= LONGEST {
+        text.truncate(text.floor_char_boundary(LONGEST - 1));
         text.push('…');
     }
-    redactor::redact(text)
+    text
 }
 
 fn emit(level: LogLevel, text: &str) {
@@ -105,6 +108,23 @@ mod tests {
         let (_, text) = logged(log, &"x".repeat(2 * LONGEST));
         assert_eq!(text.chars().count(), LONGEST);
         assert!(text.ends_with("x…"));
+    }
+
+    #[test]
+    fn a_cut_leaves_no_part_of_a_secret() {
+        let _secret = crate::Secret::new("opensesame-17-and-more".to_owned()).expect("no NUL");
+        for before in LONGEST - 40..LONGEST + 10 {
+            let line = format!(
+                "{}opensesame-17-and-more{}",
+                "x".repeat(before),
+                "y".repeat(9999)
+            );
+            let (_, text) = logged(log, &line);
+            assert!(!text.contains("opens"), "{before}");
+            assert!(text.len() < LONGEST + "…".len());
+        }
+        let (_, text) = logged(log, &"ä".repeat(LONGEST));
+        assert!(text.ends_with("ä…"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Replaces live secrets in text that leaves this crate.
 
+use std::cmp::Reverse;
 use std::ffi::CString;
 use std::sync::{Arc, Weak};
 
@@ -9,6 +10,7 @@ use zeroize::Zeroizing;
 /// Shorter secrets are left alone: they would match by chance, and the gaps would spell them out.
 const SHORTEST: usize = 4;
 
+/// The longest first: one may contain another, whose replacement would leave the rest of it to read.
 static SECRETS: Mutex<Vec<Weak<Zeroizing<CString>>>> = Mutex::new(Vec::new());
 
 /// Replaces `secret` in all text for as long as it lives.
@@ -16,6 +18,10 @@ pub(crate) fn watch(secret: &Arc<Zeroizing<CString>>) {
     let mut secrets = SECRETS.lock();
     secrets.retain(|known| known.strong_count() > 0);
     secrets.push(Arc::downgrade(secret));
+    let length = |secret: &Weak<Zeroizing<CString>>| {
+        secret.upgrade().map_or(0, |secret| secret.count_bytes())
+    };
+    secrets.sort_by_key(|secret| Reverse(length(secret)));
 }
 
 /// The text with each live secret replaced by `***`.
@@ -43,6 +49,13 @@ mod tests {
         assert_eq!(redact(line.to_owned()), "login as root with *** failed");
         drop(secret);
         assert_eq!(redact(line.to_owned()), line);
+    }
+
+    #[test]
+    fn of_a_secret_inside_another_nothing_is_left() {
+        let _short = Secret::new("tiger-20".to_owned()).expect("no NUL");
+        let _long = Secret::new("tiger-2024".to_owned()).expect("no NUL");
+        assert_eq!(redact("tiger-2024 or tiger-20".to_owned()), "*** or ***");
     }
 
     #[test]
