@@ -377,6 +377,70 @@ fn dirty_disks_are_checked_before_they_are_written() {
     );
 }
 
+/// A 1 MiB disk whose grains, at these sectors of the file, belong to the guest's grains 0, 1, 2 and so on.
+fn with_grains_at(places: &[u64]) -> Vec<u8> {
+    let mut image = SparseImage::monolithic(2048).build();
+    for (grain, place) in (0_u8..).zip(places) {
+        let start = usize::try_from(*place).unwrap() * SECTOR;
+        let length = image.len().max(start + 128 * SECTOR);
+        image.resize(length, 0);
+        image[start..start + 128 * SECTOR].fill(grain + 1);
+        for table in [22, 27] {
+            put_entry(
+                &mut image,
+                table,
+                u64::from(grain),
+                u32::try_from(*place).unwrap(),
+            );
+        }
+    }
+    image
+}
+
+/// Grains need not lie at multiples of their size, nor all at the same distance from one, but must not overlap.
+#[test]
+fn grains_may_be_aligned_as_they_like_but_not_overlap() {
+    for (name, places, writable) in [
+        ("aligned alike", &[138, 266, 394][..], Fine),
+        ("aligned in two ways", &[138, 512, 266], Fine),
+        ("side by side", &[128, 300, 428, 556], Fine),
+        ("an odd one into the next", &[300, 256, 384], REPAIR),
+        ("an odd one into the one before", &[384, 511], REPAIR),
+        ("one behind an odd one", &[300, 384], REPAIR),
+        ("two odd ones", &[138, 200], REPAIR),
+        ("aligned in five ways", &[128, 257, 386, 515, 644], REPAIR),
+    ] {
+        check(name, &with_grains_at(places), Fine, writable);
+    }
+}
+
+/// New grains lie at multiples of their size; beside odd ones, that is no damage for whoever opens the disk next.
+#[test]
+fn a_crash_after_writing_between_odd_grains_is_survived() {
+    let gate = MemoryGate::default().with("disk.vmdk", with_grains_at(&[138, 266]));
+    let disk = Disk::open("disk.vmdk", &gate.options().writable(true)).unwrap();
+    disk.write_at(Sector::new(1000), &[9; SECTOR]).unwrap();
+    disk.flush().unwrap();
+    // As the file is now, a crash would leave it.
+    let crashed = gate.bytes("disk.vmdk");
+    assert_eq!(crashed[72], 1);
+    let gate = MemoryGate::default().with("disk.vmdk", crashed);
+    let (found, error) = outcome(&gate, true);
+    assert_eq!(found, Fine, "{error:?}");
+}
+
+/// A table at the border of metadata and grains is no place for a grain either.
+#[test]
+fn a_grain_in_a_table_at_the_border_is_found() {
+    let mut image = SparseImage::monolithic(2048).build();
+    image.resize(512 * SECTOR, 0);
+    // One directory only, and its table across the end of what the header reserves for metadata.
+    put(&mut image, 8, &1_u32.to_le_bytes());
+    put_entry(&mut image, 26, 0, 126);
+    put_entry(&mut image, 126, 0, 128);
+    check("grain over half a table", &image, Fine, REPAIR);
+}
+
 /// The image with its redundant table mended and its dirty byte cleared.
 fn good_like(stale: &[u8]) -> Vec<u8> {
     let mut image = stale.to_vec();

@@ -1,7 +1,8 @@
 //! The check before a sparse extent is written: every place that the metadata names is where nothing else is.
 //!
 //! Writing in place trusts the tables, so a wrong one would turn a write into damage elsewhere. The scan reads every
-//! table once, a megabyte at a time, and keeps one bit for each grain of the file.
+//! table once, a megabyte at a time, and keeps one bit for each grain of the file, times the number of ways in which
+//! its grains are aligned.
 
 use disk_units::{ByteLen, Sector, SectorCount, SectorRange};
 
@@ -16,6 +17,9 @@ const BATCH_BYTES: u64 = 1 << 20;
 
 /// Sector numbers in tables end here.
 const ADDRESSABLE: u64 = 1 << 32;
+
+/// Files that two programs have written may hold grains aligned in two ways; more than these no program leaves behind.
+const MAX_ALIGNMENTS: usize = 4;
 
 /// What must be repaired before the extent can be written.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +38,8 @@ pub(super) enum ScanError {
     GrainMisplaced(u32),
     #[error("the grain at sector {0} overlaps another")]
     GrainsOverlap(u32),
+    #[error("the grains lie at odd distances from each other")]
+    Scattered,
 }
 
 impl Cause for ScanError {
@@ -227,31 +233,54 @@ fn read_tables(storage: &dyn Storage, start: u32, sectors: u64) -> Result<Vec<u8
 /// The grains met so far.
 struct Grains<'a> {
     tables: &'a Tables,
-    /// Starts of the tables among the grains, ascending.
+    /// Starts of the tables that reach into the grains, ascending.
     late_tables: &'a [u32],
     file: SectorCount,
+    /// The slot of a grain is its sector divided by the grain size.
+    slots: u64,
+    /// One for each distance that grains lie off their slots; in most files there is one.
+    aligned: Vec<AlignedAlike>,
+}
+
+/// Grains that lie equally far off their slots: one bit for each slot.
+struct AlignedAlike {
+    offset: u64,
     taken: Vec<u64>,
-    /// How far grains lie off multiples of their size; the same for all in files that any known program wrote.
-    offset: Option<u64>,
-    is_mixed: bool,
+}
+
+impl AlignedAlike {
+    fn bit(slot: u64) -> (usize, u64) {
+        let word = usize::try_from(slot / 64).unwrap_or(usize::MAX);
+        (word, 1 << (slot % 64))
+    }
+
+    fn has(&self, slot: u64) -> bool {
+        let (word, bit) = Self::bit(slot);
+        self.taken.get(word).is_some_and(|word| word & bit != 0)
+    }
+
+    /// Whether one of these grains overlaps one that lies `offset` off `slot`: any in the same slot does, and of the
+    /// neighbours those whose distance is less than a grain.
+    fn overlaps(&self, slot: u64, offset: u64) -> bool {
+        self.has(slot)
+            || (self.offset > offset && slot.checked_sub(1).is_some_and(|slot| self.has(slot)))
+            || (self.offset < offset && self.has(slot.saturating_add(1)))
+    }
 }
 
 impl<'a> Grains<'a> {
     fn new(tables: &'a Tables, table_starts: &'a [u32], file: SectorCount) -> Self {
-        let first_late =
-            table_starts.partition_point(|start| u64::from(*start) < tables.shape.data_start.get());
-        let slots = tables
-            .shape
-            .grain
-            .grains_in(SectorCount::new(file.get().min(ADDRESSABLE)));
-        let words = usize::try_from(slots.div_ceil(64)).unwrap_or(0);
+        let length = tables.shape.table_len();
+        let first_late = table_starts.partition_point(|start| {
+            clamped(Sector::new(u64::from(*start)), length).end() <= tables.shape.data_start
+        });
+        let reach = SectorCount::new(file.get().min(ADDRESSABLE));
         Self {
             tables,
             late_tables: table_starts.get(first_late..).unwrap_or_default(),
             file,
-            taken: vec![0; words.saturating_add(1)],
-            offset: None,
-            is_mixed: false,
+            slots: tables.shape.grain.grains_in(reach),
+            aligned: Vec::new(),
         }
     }
 
@@ -267,27 +296,35 @@ impl<'a> Grains<'a> {
         if !is_placed || self.hits_table(range) {
             return Err(ScanError::GrainMisplaced(entry).into());
         }
-        let offset = size.offset_in(start);
-        if *self.offset.get_or_insert(offset) != offset {
-            // Grains at odd distances: a bit for each no longer tells whether they overlap.
-            if self.tables.shape.is_dirty {
-                return Err(ScanError::GrainsOverlap(entry).into());
-            }
-            if !self.is_mixed {
-                tracing::warn!("grains are not aligned alike, so that overlaps are not looked for");
-            }
-            self.is_mixed = true;
+        let (slot, offset) = (size.grain_of(start), size.offset_in(start));
+        if self
+            .aligned
+            .iter()
+            .any(|alike| alike.overlaps(slot, offset))
+        {
+            return Err(ScanError::GrainsOverlap(entry).into());
         }
-        let slot = size.grain_of(start);
-        let word = usize::try_from(slot / 64).unwrap_or(usize::MAX);
-        let bit = 1_u64.rotate_left(u32::try_from(slot % 64).unwrap_or(0));
-        if let Some(word) = self.taken.get_mut(word) {
-            if *word & bit != 0 && !self.is_mixed {
-                return Err(ScanError::GrainsOverlap(entry).into());
-            }
+        let (word, bit) = AlignedAlike::bit(slot);
+        if let Some(word) = self.aligned_alike(offset)?.taken.get_mut(word) {
             *word |= bit;
         }
         Ok(())
+    }
+
+    fn aligned_alike(&mut self, offset: u64) -> Result<&mut AlignedAlike, ScanError> {
+        let known = self.aligned.iter().position(|alike| alike.offset == offset);
+        let index = known.unwrap_or(self.aligned.len());
+        if known.is_none() {
+            if index >= MAX_ALIGNMENTS {
+                return Err(ScanError::Scattered);
+            }
+            let words = usize::try_from(self.slots.div_ceil(64)).unwrap_or(0);
+            self.aligned.push(AlignedAlike {
+                offset,
+                taken: vec![0; words],
+            });
+        }
+        self.aligned.get_mut(index).ok_or(ScanError::Scattered)
     }
 
     fn hits_table(&self, range: SectorRange) -> bool {
