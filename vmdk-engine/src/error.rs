@@ -50,7 +50,8 @@ pub enum ErrorKind {
     OutOfRange,
     /// The request itself is malformed, for example a buffer that is not whole sectors.
     InvalidArgument,
-    /// An earlier write of metadata failed, so that this open disk takes no more writes; open it again.
+    /// An earlier write of metadata or an earlier flush failed, so that this open disk takes no more writes; open it
+    /// again.
     WritesSuspended,
     /// A fast-only request would not be faster than writing zeros; nothing was changed.
     NotFast,
@@ -257,7 +258,7 @@ pub(crate) enum Refusal {
     #[error("an extent of type ZERO cannot hold data other than zeros")]
     ZeroExtent,
     #[error(
-        "an earlier write of metadata failed; the disk takes no writes until it is opened again"
+        "an earlier write of metadata or flush failed; the disk takes no writes until it is opened again"
     )]
     WritesSuspended,
     #[error("zeroing these sectors would not be faster than writing them")]

@@ -6,7 +6,7 @@ mod support;
 
 use std::io;
 
-use support::image::SparseImage;
+use support::image::{MemoryGate, SparseImage, descriptor};
 use support::recording::{Change, Failure, Recording, crash};
 use support::{Numbers, content, range};
 use vmdk_engine::{Disk, ErrorKind, Sector, ZeroMode};
@@ -331,5 +331,27 @@ fn after_a_failed_write_of_metadata_nothing_is_written_any_more() {
         assert_eq!(sector, [1; 512], "what was flushed is there");
         disk.write_at(Sector::ZERO, &[3; 512]).unwrap();
         disk.close().unwrap();
+    }
+}
+
+/// What a failed sync lost is lost for good; a later flush must not say that it is durable.
+#[test]
+fn after_a_failed_sync_of_a_flat_file_no_flush_succeeds() {
+    let flat = Recording::new(vec![0; 64 * 512]);
+    let text = descriptor("monolithicFlat", &["RW 64 FLAT \"flat\" 0"]);
+    let gate = MemoryGate::default()
+        .with("disk.vmdk", text)
+        .with_recording("flat", &flat);
+    let disk = Disk::open("disk.vmdk", &gate.options().writable(true)).unwrap();
+    disk.write_at(Sector::ZERO, &[1; 512]).unwrap();
+    flat.fail(Failure::Syncs);
+    assert_eq!(disk.flush().unwrap_err().kind(), ErrorKind::Io);
+    flat.fail(Failure::None);
+    for error in [
+        disk.flush().unwrap_err(),
+        disk.write_at(Sector::ZERO, &[2; 512]).unwrap_err(),
+        disk.close().unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::WritesSuspended, "{error}");
     }
 }

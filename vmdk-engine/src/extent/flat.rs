@@ -8,9 +8,11 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use disk_units::{ByteLen, Sector, SectorCount, SectorRange};
+use parking_lot::Mutex;
 
 use super::{Extent, MapRun, ZeroMode};
 use crate::error::{Cause, Error, ErrorKind, IoFault, Refusal};
+use crate::fuse::Fuse;
 use crate::map::Allocation;
 use crate::storage::{Storage, write_zeros};
 use crate::units::{byte_position, byte_range, clamped};
@@ -37,6 +39,8 @@ pub(crate) struct FlatExtent {
     first: Sector,
     is_thin: bool,
     can_punch_holes: OnceLock<bool>,
+    fuse: Arc<Fuse>,
+    syncing: Mutex<()>,
 }
 
 impl FlatExtent {
@@ -45,6 +49,7 @@ impl FlatExtent {
         first: Sector,
         size: SectorCount,
         is_marked_thin: bool,
+        fuse: Arc<Fuse>,
     ) -> Result<Self, Error> {
         let unknown = |error| IoFault::new("asking for the length of the file", error);
         let actual = storage.len().map_err(unknown)?;
@@ -58,6 +63,8 @@ impl FlatExtent {
             first,
             is_thin,
             can_punch_holes: OnceLock::new(),
+            fuse,
+            syncing: Mutex::default(),
         })
     }
 
@@ -132,9 +139,13 @@ impl Extent for FlatExtent {
     }
 
     fn flush(&self) -> Result<(), Error> {
-        self.storage
-            .sync_data()
-            .map_err(|error| IoFault::new("the file cannot be made durable", error).into())
+        // The system reports a lost write to one sync only: a second one at the same time must not succeed meanwhile.
+        let _one = self.syncing.lock();
+        self.fuse.protect(|| {
+            self.storage
+                .sync_data()
+                .map_err(|error| IoFault::new("the file cannot be made durable", error).into())
+        })
     }
 }
 
@@ -215,6 +226,7 @@ mod tests {
             Sector::new(3),
             SectorCount::new(2000),
             false,
+            Arc::default(),
         )
         .expect("opens");
         let runs: Vec<_> = extent

@@ -420,11 +420,13 @@ impl<'a> Opening<'a> {
             });
         };
         let storage = file.storage;
+        let fuse = Arc::clone(&self.fuse);
         let shape = match part.format {
             Format::Sparse(shape) => shape,
             Format::Flat { first } => {
                 let thin = is_thin(self.descriptor);
-                return Ok(Box::new(FlatExtent::open(storage, first, part.size, thin)?));
+                let extent = FlatExtent::open(storage, first, part.size, thin, fuse)?;
+                return Ok(Box::new(extent));
             }
             Format::Zero | Format::Forbidden => return Ok(Box::new(ZeroExtent)),
         };
@@ -438,7 +440,6 @@ impl<'a> Opening<'a> {
                 number,
             )?)
         } else if part.is_writable {
-            let fuse = Arc::clone(&self.fuse);
             Box::new(SparseExtent::open_writable(
                 storage, tables, part.size, fuse,
             )?)
