@@ -11,6 +11,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::descriptor::Descriptor;
 use crate::error::{Error, IoFault, Refusal};
+use crate::extent::cache::TableCache;
 use crate::extent::{Extent, MapRun, ZeroMode};
 use crate::fuse::Fuse;
 use crate::geometry::Geometry;
@@ -20,6 +21,13 @@ use crate::units::{clamped, range_of, relative, take_front, take_front_mut};
 
 /// The granularity of disks without grains.
 const USUAL_GRAIN: SectorCount = SectorCount::new(128);
+
+/// So many grain tables may be changed in memory only: 4 MiB, which describe 64 GiB of the guest.
+const MAX_CHANGED_TABLES: usize = 2048;
+
+/// Zeros and trims of any length go in steps of 4 GiB, for the sake of that bound: a multiple of every grain size, and
+/// no more tables than that, whatever their size.
+const STEP: u64 = 1 << 23;
 
 /// An extent and the sectors of the disk that it stores.
 #[derive(Debug)]
@@ -60,9 +68,12 @@ pub(crate) struct Link {
     /// In order, without a gap, none empty.
     extents: Vec<PlacedExtent>,
     capacity: SectorCount,
+    /// The grain tables of all extents.
+    tables: Arc<TableCache>,
     fuse: Arc<Fuse>,
     is_changed: AtomicBool,
     changing: Mutex<()>,
+    bounding: Mutex<()>,
 }
 
 impl Link {
@@ -95,6 +106,7 @@ impl Link {
                 .extent
                 .write(range.start(), part)
                 .map_err(|error| placed.named(error))?;
+            self.bound_changes()?;
         }
         Ok(())
     }
@@ -123,8 +135,15 @@ impl Link {
         change: impl Fn(&dyn Extent, SectorRange) -> Result<(), Error>,
     ) -> Result<(), Error> {
         self.before_change()?;
-        for (placed, range) in self.pieces(range) {
-            change(&*placed.extent, range).map_err(|error| placed.named(error))?;
+        for (placed, mut rest) in self.pieces(range) {
+            while !rest.is_empty() {
+                let border = rest.start().get().saturating_add(1);
+                let border = border.checked_next_multiple_of(STEP).unwrap_or(u64::MAX);
+                let (step, behind) = rest.split_at(Sector::new(border));
+                change(&*placed.extent, step).map_err(|error| placed.named(error))?;
+                self.bound_changes()?;
+                rest = behind;
+            }
         }
         Ok(())
     }
@@ -153,6 +172,19 @@ impl Link {
 
     pub(crate) fn close(&self) -> Result<(), Error> {
         self.for_all_written(|extent| extent.close())
+    }
+
+    /// Keeps the number of tables that are changed in memory only bounded.
+    fn bound_changes(&self) -> Result<(), Error> {
+        let is_bounded = || self.tables.changed_tables() <= MAX_CHANGED_TABLES;
+        if is_bounded() {
+            return Ok(());
+        }
+        let _one = self.bounding.lock();
+        if is_bounded() {
+            return Ok(());
+        }
+        self.flush()
     }
 
     /// Does it for every extent, and returns the first error.

@@ -5,10 +5,10 @@
 //! hit share the lock; a miss reads 2 KiB under the exclusive lock of one shard of [`SHARDS`].
 //!
 //! A full shard drops its oldest tables, with a second chance for those used since. Changed tables stay until they
-//! have been written back; who changes tables bounds their number.
+//! have been written back; they are counted, so that who changes them can bound their number.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::{RwLock, RwLockUpgradableReadGuard, RwLockWriteGuard};
 
@@ -38,6 +38,12 @@ struct Slot {
     written: u64,
 }
 
+impl Slot {
+    fn is_changed(&self) -> bool {
+        self.version != self.written
+    }
+}
+
 #[derive(Debug, Default)]
 struct Shard {
     slots: HashMap<TableKey, Slot>,
@@ -58,6 +64,7 @@ pub(crate) struct ChangedTable {
 pub(crate) struct TableCache {
     shards: [RwLock<Shard>; SHARDS],
     tables_per_shard: usize,
+    changed: AtomicUsize,
 }
 
 impl TableCache {
@@ -67,6 +74,7 @@ impl TableCache {
         Self {
             shards: Default::default(),
             tables_per_shard: tables.max(1),
+            changed: AtomicUsize::new(0),
         }
     }
 
@@ -125,16 +133,24 @@ impl TableCache {
                 slot.entries
                     .get_or_insert_with(|| vec![0; length].into_boxed_slice()),
             );
+            if !slot.is_changed() {
+                self.changed.fetch_add(1, Ordering::Relaxed);
+            }
             slot.version = slot.version.wrapping_add(1);
         }
         Ok(())
+    }
+
+    /// How many tables, of all extents, are changed in memory only.
+    pub(crate) fn changed_tables(&self) -> usize {
+        self.changed.load(Ordering::Relaxed)
     }
 
     /// A copy of a changed table; `None` if it has no changes.
     pub(crate) fn changed(&self, key: TableKey) -> Option<ChangedTable> {
         let shard = self.shard(key).read();
         let slot = shard.slots.get(&key)?;
-        (slot.version != slot.written).then(|| ChangedTable {
+        slot.is_changed().then(|| ChangedTable {
             table: key.table,
             version: slot.version,
             entries: slot.entries.clone(),
@@ -144,7 +160,11 @@ impl TableCache {
     /// Notes that the state of a table at `version` is on disk.
     pub(crate) fn mark_written(&self, key: TableKey, version: u64) {
         if let Some(slot) = self.shard(key).write().slots.get_mut(&key) {
+            let was_changed = slot.is_changed();
             slot.written = version;
+            if was_changed && !slot.is_changed() {
+                self.changed.fetch_sub(1, Ordering::Relaxed);
+            }
         }
     }
 
@@ -155,9 +175,10 @@ impl TableCache {
             let Some(oldest) = shard.order.pop_front() else {
                 break;
             };
-            let may_go = shard.slots.get(&oldest).is_none_or(|slot| {
-                slot.version == slot.written && !slot.used.swap(false, Ordering::Relaxed)
-            });
+            let may_go = shard
+                .slots
+                .get(&oldest)
+                .is_none_or(|slot| !slot.is_changed() && !slot.used.swap(false, Ordering::Relaxed));
             if may_go {
                 shard.slots.remove(&oldest);
             } else {
@@ -209,9 +230,11 @@ mod tests {
         }
         assert!(cache.len() <= 64, "{} tables", cache.len());
         assert_eq!(cache.peek(key(5), first), Some(99));
+        assert_eq!(cache.changed_tables(), 1);
         let changed = cache.changed(key(5)).expect("not written yet");
         cache.mark_written(key(5), changed.version);
         assert!(cache.changed(key(5)).is_none());
+        assert_eq!(cache.changed_tables(), 0);
         for table in 10_000..20_000 {
             cache
                 .read(key(table), || Ok(None), first)
@@ -232,6 +255,7 @@ mod tests {
         let written = cache.changed(key(1)).expect("changed");
         set(2);
         cache.mark_written(key(1), written.version);
+        assert_eq!(cache.changed_tables(), 1);
         assert_eq!(
             first(&cache.changed(key(1)).expect("changed again").entries),
             2

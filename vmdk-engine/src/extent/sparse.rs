@@ -274,7 +274,7 @@ impl Extent for SparseExtent {
                 Place::Unallocated | Place::Zeroed => self.write_new(writer, run.range, part)?,
             }
         }
-        self.bound_changes(writer)
+        Ok(())
     }
 
     fn write_zeroes(&self, range: SectorRange, mode: ZeroMode) -> Result<(), Error> {
@@ -283,11 +283,10 @@ impl Extent for SparseExtent {
             let (head, whole, tail) = self.split(range);
             self.zero_allocated(head)?;
             self.free(writer, whole)?;
-            self.zero_allocated(tail)?;
+            self.zero_allocated(tail)
         } else {
-            self.allocate_zeros(writer, range)?;
+            self.allocate_zeros(writer, range)
         }
-        self.bound_changes(writer)
     }
 
     fn zeroes_fast(&self, range: SectorRange, mode: ZeroMode) -> Result<bool, Error> {
@@ -309,8 +308,7 @@ impl Extent for SparseExtent {
 
     fn trim(&self, range: SectorRange) -> Result<(), Error> {
         let writer = self.writer()?;
-        self.free(writer, self.grain_size().whole_grains(range, self.size))?;
-        self.bound_changes(writer)
+        self.free(writer, self.grain_size().whole_grains(range, self.size))
     }
 
     fn flush(&self) -> Result<(), Error> {

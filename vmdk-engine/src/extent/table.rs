@@ -212,10 +212,6 @@ impl Tables {
         Ok(())
     }
 
-    pub(crate) fn changed_tables(&self) -> usize {
-        self.changed.lock().len()
-    }
-
     /// Takes the list of changed tables, with their entries as they are now.
     pub(crate) fn take_changed(&self) -> Vec<ChangedTable> {
         let changed = mem::take(&mut *self.changed.lock());

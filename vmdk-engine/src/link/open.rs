@@ -119,7 +119,7 @@ impl Link {
             None => opening.named_extents()?,
         };
         check_parent(&descriptor, options)?;
-        let (extents, capacity) = opening.finish(parts)?;
+        let (extents, capacity, tables) = opening.finish(parts)?;
         let fuse = opening.fuse;
         Ok(Self {
             path: file.path,
@@ -128,9 +128,11 @@ impl Link {
             descriptor: RwLock::new(descriptor),
             extents,
             capacity,
+            tables,
             fuse,
             is_changed: false.into(),
-            changing: Mutex::new(()),
+            changing: Mutex::default(),
+            bounding: Mutex::default(),
         })
     }
 }
@@ -364,7 +366,10 @@ impl<'a> Opening<'a> {
     }
 
     /// Puts the extents in their places, with the caches that they share.
-    fn finish(&self, parts: Vec<Part>) -> Result<(Vec<PlacedExtent>, SectorCount), Error> {
+    fn finish(
+        &self,
+        parts: Vec<Part>,
+    ) -> Result<(Vec<PlacedExtent>, SectorCount, Arc<TableCache>), Error> {
         let capacity = parts
             .iter()
             .try_fold(0_u64, |sum, part| sum.checked_add(part.size.get()))
@@ -403,7 +408,7 @@ impl<'a> Opening<'a> {
                 is_writable,
             });
         }
-        Ok((extents, SectorCount::new(capacity)))
+        Ok((extents, SectorCount::new(capacity), tables))
     }
 
     fn build(

@@ -16,9 +16,6 @@ use crate::error::{Error, IoFault};
 use crate::layout::UNCLEAN_SHUTDOWN_AT;
 use crate::units::{byte_position, byte_range, clamped};
 
-/// So many tables may be changed in memory only: 4 MiB, which describe 64 GiB of the guest.
-const MAX_CHANGED_TABLES: usize = 2048;
-
 /// So many runs of freed grains wait for their hole; further ones keep their space.
 const MAX_FREED_RUNS: usize = 65_536;
 
@@ -67,18 +64,6 @@ impl SparseExtent {
     /// Makes all that was written before durable.
     pub(super) fn write_back(&self, writer: &Writer) -> Result<(), Error> {
         self.write_back_locked(writer, &mut writer.write_back.lock())
-    }
-
-    /// Keeps the number of tables that are changed only in memory bounded.
-    pub(super) fn bound_changes(&self, writer: &Writer) -> Result<(), Error> {
-        if self.tables.changed_tables() <= MAX_CHANGED_TABLES {
-            return Ok(());
-        }
-        let mut state = writer.write_back.lock();
-        if self.tables.changed_tables() <= MAX_CHANGED_TABLES {
-            return Ok(());
-        }
-        self.write_back_locked(writer, &mut state)
     }
 
     fn write_back_locked(&self, writer: &Writer, state: &mut WriteBack) -> Result<(), Error> {
