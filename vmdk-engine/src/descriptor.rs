@@ -9,6 +9,7 @@
 mod encoding;
 mod extent_line;
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::ops::Range;
 
@@ -245,28 +246,26 @@ impl Descriptor {
     pub(crate) fn metadata(&self, key: &str) -> Option<String> {
         let (_, entry) = self
             .metadata_entries()
-            .find(|(name, _)| name.eq_ignore_ascii_case(key))?;
+            .find(|(name, _)| name.eq_ignore_ascii_case(key.as_bytes()))?;
         Some(self.value(entry))
     }
 
     /// The keys of the disk data base in file order, without their prefix.
     pub(crate) fn metadata_keys(&self) -> Vec<String> {
-        let mut keys: Vec<String> = Vec::new();
-        for (key, _) in self.metadata_entries() {
-            if !keys.iter().any(|known| known.eq_ignore_ascii_case(&key)) {
-                keys.push(key);
-            }
-        }
-        keys
+        let mut known = HashSet::new();
+        self.metadata_entries()
+            .filter(|(key, _)| known.insert(key.to_ascii_lowercase()))
+            .map(|(key, _)| String::from_utf8_lossy(key).into_owned())
+            .collect()
     }
 
-    fn metadata_entries(&self) -> impl Iterator<Item = (String, &Entry)> {
+    fn metadata_entries(&self) -> impl Iterator<Item = (&[u8], &Entry)> {
         self.entries.iter().filter_map(|entry| {
             let key = self.slice(&entry.key);
             let (prefix, rest) = key.split_at_checked(4)?;
             prefix
                 .eq_ignore_ascii_case(b"ddb.")
-                .then(|| (String::from_utf8_lossy(rest).into_owned(), entry))
+                .then_some((rest, entry))
         })
     }
 
@@ -405,6 +404,20 @@ mod tests {
         );
         assert_eq!(descriptor.metadata("uuid"), None);
         assert_eq!(descriptor.as_bytes(), HOSTED.as_bytes());
+    }
+
+    /// A text full of keys: comparing each with each would take minutes.
+    #[test]
+    fn as_many_keys_as_a_text_holds_are_listed() {
+        let mut text = String::from("version=1\nRW 1 ZERO\n");
+        let mut count = 0;
+        while text.len() < MAX_TEXT - 20 {
+            text.push_str(&format!("ddb.{count:x}=\n"));
+            count += 1;
+        }
+        let keys = parse(&text).expect("valid").metadata_keys();
+        assert_eq!(keys.len(), count);
+        assert_eq!(keys[255], "ff");
     }
 
     #[test]
