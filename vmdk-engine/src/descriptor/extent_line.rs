@@ -37,6 +37,13 @@ impl ExtentKind {
         ("SESPARSE", Self::SeSparse),
     ];
 
+    fn from_keyword(word: &[u8]) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|(keyword, _)| word.eq_ignore_ascii_case(keyword.as_bytes()))
+            .map(|(_, kind)| kind)
+    }
+
     /// The keyword of the descriptor.
     pub(crate) fn keyword(self) -> &'static str {
         Self::ALL
@@ -59,7 +66,8 @@ pub(crate) struct ExtentLine {
 }
 
 impl ExtentLine {
-    /// `None` if the line does not begin with an access word.
+    /// `None` if the line is no extent line. One whose access word is not known is an error all the same: without it,
+    /// all that follows would move.
     pub(super) fn parse(line: &[u8], number: usize) -> Result<Option<Self>, DescriptorError> {
         let bad = |problem| DescriptorError::BadExtent {
             line: number,
@@ -70,16 +78,14 @@ impl ExtentLine {
             b"RW" => Access::ReadWrite,
             b"RDONLY" => Access::ReadOnly,
             b"NOACCESS" => Access::None,
+            _ if has_size_and_type(rest) => return Err(bad("the access word is not known")),
             _ => return Ok(None),
         };
         let (word, rest) = split_word(rest);
         let sectors = decimal(word).ok_or_else(|| bad("the size is not a number of sectors"))?;
         let (word, rest) = split_word(rest);
-        let kind = ExtentKind::ALL
-            .into_iter()
-            .find(|(keyword, _)| word.eq_ignore_ascii_case(keyword.as_bytes()))
-            .map(|(_, kind)| kind)
-            .ok_or_else(|| DescriptorError::UnknownExtentType {
+        let kind =
+            ExtentKind::from_keyword(word).ok_or_else(|| DescriptorError::UnknownExtentType {
                 line: number,
                 kind: String::from_utf8_lossy(word).into_owned(),
             })?;
@@ -106,6 +112,13 @@ impl ExtentLine {
             offset: Sector::new(offset.unwrap_or(0)),
         }))
     }
+}
+
+/// Whether a line goes on behind its first word as extent lines do.
+fn has_size_and_type(rest: &[u8]) -> bool {
+    let (size, rest) = split_word(rest);
+    let (kind, _) = split_word(rest);
+    decimal(size).is_some() && ExtentKind::from_keyword(kind).is_some()
 }
 
 fn split_word(text: &[u8]) -> (&[u8], &[u8]) {
@@ -150,7 +163,12 @@ mod tests {
         assert_eq!(parsed.kind, ExtentKind::Flat);
         assert_eq!(parsed.name, b"a b-flat.vmdk");
         assert_eq!(parsed.offset, Sector::new(63));
-        assert_eq!(ExtentLine::parse(b"RWX 1 ZERO", 1).expect("not one"), None);
+        for other in ["comment 1 2", "RWX", "ddb.x = \"1 ZERO\""] {
+            assert_eq!(
+                ExtentLine::parse(other.as_bytes(), 1).expect("not one"),
+                None
+            );
+        }
         let zero = ExtentLine::parse(b"RDONLY\t0  zero", 1)
             .expect("valid")
             .expect("an extent");
@@ -171,6 +189,8 @@ mod tests {
             "RW 1 FLAT \"x\" y",
             "RW 1 VMFS \"x\" 0",
             "RW 1 SPARSE \"x\" 8",
+            "RWX 1 ZERO",
+            "W 4192256 sparse \"x-s001.vmdk\"",
         ] {
             assert!(ExtentLine::parse(line.as_bytes(), 3).is_err(), "{line}");
         }
