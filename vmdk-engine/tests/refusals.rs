@@ -824,6 +824,33 @@ fn a_directory_too_large_for_memory() {
     }
 }
 
+/// Many lines may name one file; what each of them costs adds up.
+#[test]
+fn directories_too_large_together() {
+    let scratch = tempfile::tempdir().unwrap();
+    let file = |name: &str| scratch.path().join(name);
+    let tables = 1_u64 << 20;
+    let capacity = tables * 65536;
+    let mut image = SparseImage::extent(2048).build();
+    put(&mut image, 12, &capacity.to_le_bytes());
+    put(&mut image, 8, &1_u32.to_le_bytes());
+    put(&mut image, 56, &128_u64.to_le_bytes());
+    fs::write(file("s"), &image).unwrap();
+    let extent = fs::File::options().write(true).open(file("s")).unwrap();
+    extent.set_len(1 << 30).unwrap();
+    let line = format!("RW {capacity} SPARSE \"s\"");
+    for (lines, expected) in [(4, None), (5, Some(InvalidDisk)), (500, Some(InvalidDisk))] {
+        let lines = vec![line.as_str(); lines];
+        fs::write(
+            file("disk.vmdk"),
+            descriptor("twoGbMaxExtentSparse", &lines),
+        )
+        .unwrap();
+        let result = Disk::open(file("disk.vmdk"), &OpenOptions::new());
+        assert_eq!(result.err().map(|error| error.kind()), expected);
+    }
+}
+
 fn kind_of(path: &Path) -> (ErrorKind, String) {
     let error = Disk::open(path, &OpenOptions::new()).unwrap_err();
     (error.kind(), error.to_string())

@@ -16,8 +16,8 @@ use crate::units::{GrainSize, clamped};
 
 /// Capacities from here on do not fit 63 bits in bytes.
 pub(crate) const CAPACITY_LIMIT: u64 = 1 << 54;
-/// A directory of 16 MiB reaches 128 TiB with usual grains.
-const MAX_DIRECTORY_ENTRIES: u64 = 1 << 22;
+/// Directories of 16 MiB, all of a disk together, reach 128 TiB with usual grains.
+pub(crate) const MAX_DIRECTORY_ENTRIES: u64 = 1 << 22;
 const MAX_GRAIN_SECTORS: u64 = 2048;
 const MIN_WRITABLE_GRAIN_SECTORS: u64 = 8;
 const MAX_ENTRIES_PER_TABLE: u32 = 4096;

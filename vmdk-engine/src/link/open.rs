@@ -15,7 +15,7 @@ use crate::error::{Cause, Error, ErrorKind, IoFault};
 use crate::extent::Extent;
 use crate::extent::cache::{CACHE_BYTES, TableCache};
 use crate::extent::flat::FlatExtent;
-use crate::extent::header::{CAPACITY_LIMIT, Signature, SparseShape};
+use crate::extent::header::{CAPACITY_LIMIT, MAX_DIRECTORY_ENTRIES, Signature, SparseShape};
 use crate::extent::sparse::SparseExtent;
 use crate::extent::stream::{INFLATED_BYTES, InflatedGrains, StreamExtent};
 use crate::extent::table::Tables;
@@ -56,6 +56,8 @@ enum LinkError {
     SizesDiffer { line: u64, header: u64 },
     #[error("the descriptor's extents add up to {0} sectors")]
     Capacity(u64),
+    #[error("the grain directories of all extents have {0} entries, more than any real disk needs")]
+    Directories(u64),
     #[error("the descriptor names the same file twice")]
     SameFileTwice,
     #[error("the descriptor's {key} of \"{value}\" is not supported")]
@@ -74,6 +76,7 @@ impl Cause for LinkError {
             | Self::EmbeddedExtents
             | Self::SizesDiffer { .. }
             | Self::Capacity(_)
+            | Self::Directories(_)
             | Self::SameFileTwice
             | Self::NotSparse => ErrorKind::InvalidDisk,
             Self::Chain(_)
@@ -381,6 +384,14 @@ impl<'a> Opening<'a> {
             Format::Sparse(shape) => Some(shape),
             _ => None,
         });
+        // They are all kept in memory, and many lines may name one file.
+        let entries = shapes
+            .clone()
+            .map(|shape| u64::from(shape.directory_entries))
+            .sum();
+        if entries > MAX_DIRECTORY_ENTRIES {
+            return Err(LinkError::Directories(entries).into());
+        }
         let (table_bytes, grain_bytes) = shapes.fold((2048, 65536), |(table, grain), shape| {
             let own = usize::try_from(shape.entries_per_table)
                 .unwrap_or(0)
