@@ -39,7 +39,7 @@ impl OpenOptions {
         Self::default()
     }
 
-    /// Whether to open for writing too. That takes an advisory lock, which another open for writing respects.
+    /// Whether to open for writing too. That takes advisory locks on the files, which another open for writing respects.
     #[must_use]
     pub fn writable(mut self, writable: bool) -> Self {
         self.writable = writable;

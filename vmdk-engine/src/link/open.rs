@@ -302,6 +302,12 @@ impl<'a> Opening<'a> {
                     return Err(LinkError::SameFileTwice.into());
                 }
             }
+            // Another descriptor may name the same file.
+            if part.is_writable
+                && let Some(file) = &part.file
+            {
+                lock(&*file.storage).map_err(|error| error.at(&file.path))?;
+            }
             if !part.size.is_zero() {
                 parts.push(part);
             }
