@@ -5,14 +5,14 @@
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
 use crate::error::{Cause, ErrorKind, io_kind};
 use crate::storage::{FileStorage, Storage};
@@ -169,7 +169,9 @@ pub struct FolderGate;
 
 impl OpenGate for FolderGate {
     fn open_disk(&self, path: &Path, access: FileAccess) -> Result<OpenedFile, GateError> {
-        open_regular(fs::canonicalize(path)?, access)
+        let path = fs::canonicalize(path)?;
+        let folder = path.parent().ok_or(GateError::NotRegular)?.to_owned();
+        open_regular(&folder, path, access)
     }
 
     fn open_extent(
@@ -187,7 +189,7 @@ impl OpenGate for FolderGate {
             if !path.starts_with(folder) {
                 return Err(GateError::Outside(path));
             }
-            open_regular(path, access)
+            open_regular(folder, path, access)
         };
         match (open_one(name), foreign_last_part(name)) {
             (Err(GateError::NotFound), Some(last)) => open_one(last),
@@ -204,30 +206,39 @@ fn foreign_last_part(name: &OsStr) -> Option<&OsStr> {
     (foreign && !last.is_empty()).then(|| OsStr::from_bytes(last))
 }
 
-fn identity(metadata: &Metadata) -> FileIdentity {
-    FileIdentity::new(metadata.dev(), metadata.ino())
-}
-
 /// Opens a regular file and nothing else: a pipe would block, and opening a device can already have an effect.
-fn open_regular(path: PathBuf, access: FileAccess) -> Result<OpenedFile, GateError> {
-    let expected = fs::symlink_metadata(&path)?;
-    if !expected.is_file() {
+///
+/// `path` has no symbolic links left. One that is met on the way from `folder` was put there since, so none is followed.
+fn open_regular(folder: &Path, path: PathBuf, access: FileAccess) -> Result<OpenedFile, GateError> {
+    let inside = path.strip_prefix(folder).unwrap_or(&path);
+    let (Some(parents), Some(name)) = (inside.parent(), inside.file_name()) else {
+        return Err(GateError::NotRegular);
+    };
+    let to_folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut at = rustix::fs::open(folder, to_folder, Mode::empty()).map_err(io::Error::from)?;
+    for parent in parents {
+        at = rustix::fs::openat(&at, parent, to_folder | OFlags::NOFOLLOW, Mode::empty())
+            .map_err(io::Error::from)?;
+    }
+    let stat = rustix::fs::statat(&at, name, AtFlags::SYMLINK_NOFOLLOW).map_err(io::Error::from)?;
+    if !FileType::from_raw_mode(stat.st_mode).is_file() {
         return Err(GateError::NotRegular);
     }
-    // The path has no links left, so a link met now was put there in between; NONBLOCK covers a pipe put there.
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
-    let file: File = OpenOptions::new()
-        .read(true)
-        .write(access == FileAccess::ReadWrite)
-        .custom_flags(flags.cast_signed())
-        .open(&path)?;
+    let access = match access {
+        FileAccess::Read => OFlags::RDONLY,
+        FileAccess::ReadWrite => OFlags::RDWR,
+    };
+    // NONBLOCK covers a pipe that was put there in between.
+    let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(&at, name, flags, Mode::empty()).map_err(io::Error::from)?;
+    let file = File::from(file);
     let metadata = file.metadata()?;
-    if !metadata.is_file() || identity(&metadata) != identity(&expected) {
+    if !metadata.is_file() {
         return Err(GateError::NotRegular);
     }
     Ok(OpenedFile {
         path,
-        identity: identity(&metadata),
+        identity: FileIdentity::new(metadata.dev(), metadata.ino()),
         storage: Arc::new(FileStorage::new(file)),
     })
 }
@@ -284,6 +295,26 @@ mod tests {
         }
         assert!(matches!(extent(&disk, "gone"), Err(GateError::NotFound)));
         assert!(matches!(extent(&disk, ""), Err(GateError::BadName)));
+    }
+
+    /// What a path becomes when a folder or a file is replaced by a link between looking it up and opening it.
+    #[test]
+    fn links_put_in_the_way_are_not_followed() {
+        let scratch = tempfile::tempdir().expect("a scratch folder");
+        let scratch = fs::canonicalize(scratch.path()).expect("exists");
+        let folder = scratch.join("vm");
+        fs::create_dir_all(folder.join("sub")).expect("create");
+        fs::create_dir(scratch.join("outside")).expect("create");
+        for file in ["vm/sub/e.vmdk", "outside/e.vmdk"] {
+            fs::write(scratch.join(file), file).expect("create");
+        }
+        symlink("../outside", folder.join("replaced")).expect("link");
+        symlink("../outside/e.vmdk", folder.join("e.vmdk")).expect("link");
+        let open = |inside: &str| open_regular(&folder, folder.join(inside), FileAccess::Read);
+        open("sub/e.vmdk").expect("nothing was replaced");
+        for inside in ["replaced/e.vmdk", "e.vmdk"] {
+            assert!(open(inside).is_err(), "{inside}");
+        }
     }
 
     #[test]
