@@ -2,6 +2,7 @@
 //! standard output, nothing changed.
 
 use std::fs;
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -446,16 +447,12 @@ fn a_broken_table_fails_reads_there_and_nowhere_else() {
     let (folder, disk) = disk(Kind::MonolithicSparse);
     let mut bytes = fs::read(&disk).expect("a small file");
     // The first entry of the first grain table, which QEMU puts behind its directory; the copy is left alone.
-    let directory = usize::try_from(u64::from_le_bytes(
-        bytes[56..64].try_into().expect("8 bytes"),
-    ))
-    .expect("small")
-        * 512;
-    let table = usize::try_from(u32::from_le_bytes(
-        bytes[directory..directory + 4].try_into().expect("4 bytes"),
-    ))
-    .expect("small")
-        * 512;
+    let number = |place: Range<usize>| {
+        let bytes = bytes[place].iter().rev();
+        bytes.fold(0, |number, byte| number << 8 | usize::from(*byte))
+    };
+    let directory = number(56..64) * 512;
+    let table = number(directory..directory + 4) * 512;
     bytes[table..table + 4].copy_from_slice(&0x7fff_ffff_u32.to_le_bytes());
     fs::write(&disk, &bytes).expect("there is room");
     let before = checksum::folder(folder.path());
