@@ -1,5 +1,6 @@
 //! The header and the Rust types: what the C compiler says of them.
 
+use std::env;
 use std::fs;
 use std::mem::{offset_of, size_of};
 use std::path::Path;
@@ -25,6 +26,16 @@ fn compiles(compiler: &str, standard: &str, source: &Path) {
     assert!(output.status.success(), "{compiler}: {text}");
 }
 
+/// As [`compiles`]; without such a compiler it says so, and in CI it fails.
+fn compiles_if_present(compiler: &str, standard: &str, source: &Path) {
+    let is_present = Command::new(compiler).arg("--version").output().is_ok();
+    if is_present || env::var("CI").is_ok_and(|ci| ci == "true") {
+        compiles(compiler, standard, source);
+    } else {
+        eprintln!("SKIPPED: {compiler} is not installed");
+    }
+}
+
 #[test]
 fn the_header_is_clean_c_and_cpp() {
     let folder = tempfile::tempdir().expect("a scratch folder");
@@ -34,7 +45,7 @@ fn the_header_is_clean_c_and_cpp() {
     fs::write(&c, text).expect("written");
     fs::write(&cpp, text).expect("written");
     compiles("cc", "-std=c11", &c);
-    compiles("c++", "-std=c++17", &cpp);
+    compiles_if_present("c++", "-std=c++17", &cpp);
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! The outside programs that the tests talk to.
 
+use std::env;
+use std::path::PathBuf;
+
 use crate::Result;
-use crate::shell::{command, in_ci, run, works};
+use crate::shell::{command, in_ci, root, run, works};
 
 /// A program, how to see that it is there, and the Debian package that brings it.
 struct Peer {
@@ -59,29 +62,47 @@ const PEERS: &[Peer] = &[
     },
 ];
 
-/// Installs what is missing where that can be done, and says what stays missing.
+/// Installs what is missing where that can be done; gives a line for each thing that stays missing.
 ///
-/// Tests that need a missing program skip themselves loudly; in CI that is an error.
-pub(crate) fn provide() -> Result {
-    let missing = missing();
-    if missing.is_empty() {
-        return Ok(());
+/// Tests that need a missing thing skip themselves; in CI that is an error.
+pub(crate) fn provide() -> Result<Vec<String>> {
+    let packages: Vec<_> = missing()
+        .iter()
+        .flat_map(|peer| peer.package.split(' '))
+        .collect();
+    if !packages.is_empty() && can_install() {
+        install(&packages)?;
     }
-    if can_install() {
-        let packages = missing.iter().flat_map(|peer| peer.package.split(' '));
-        install(packages)?;
-    }
-    let missing = self::missing();
-    for peer in &missing {
-        eprintln!(
-            "MISSING: {} (Debian: apt-get install {}); its tests are skipped",
-            peer.name, peer.package
-        );
-    }
+    let programs = missing().into_iter().map(|peer| {
+        let Peer { name, package, .. } = peer;
+        format!("{name} (Debian: apt-get install {package})")
+    });
+    let samples = (!samples().is_dir()).then(|| {
+        let folder = samples();
+        format!(
+            "{} (sample images; VIXDISKLIB_SAMPLES names their folder)",
+            folder.display()
+        )
+    });
+    let missing: Vec<_> = programs.chain(samples).collect();
+    report(&missing);
     if in_ci() && !missing.is_empty() {
         return Err("nothing may be skipped in CI".into());
     }
-    Ok(())
+    Ok(missing)
+}
+
+/// Says what is missing, so that nobody takes a skipped test for one that passed.
+pub(crate) fn report(missing: &[String]) {
+    for thing in missing {
+        eprintln!("MISSING, its tests are SKIPPED: {thing}");
+    }
+}
+
+/// Where the tests look for disk images of other programs.
+fn samples() -> PathBuf {
+    env::var_os("VIXDISKLIB_SAMPLES")
+        .map_or_else(|| root().join("../shared/samples"), PathBuf::from)
 }
 
 fn missing() -> Vec<&'static Peer> {
@@ -101,8 +122,7 @@ fn can_install() -> bool {
     root && works(command("apt-get").arg("--version"))
 }
 
-fn install<'a>(packages: impl Iterator<Item = &'a str>) -> Result {
-    let packages: Vec<_> = packages.collect();
+fn install(packages: &[&str]) -> Result {
     let apt = || {
         let mut apt = command("apt-get");
         apt.env("DEBIAN_FRONTEND", "noninteractive").arg("-qq");

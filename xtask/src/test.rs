@@ -6,7 +6,7 @@ use crate::{artefacts, peers};
 
 /// Installs, builds, and runs every test; arguments go to the test runner.
 fn run_all(arguments: &[String]) -> Result {
-    peers::provide()?;
+    let missing = peers::provide()?;
     let built = artefacts::build()?;
     let mut runner = cargo();
     if works(cargo().args(["nextest", "--version"])) {
@@ -29,7 +29,9 @@ fn run_all(arguments: &[String]) -> Result {
         .env("VIXDISKLIB_TEST_BIN", &built.examples)
         .env("VIXDISKLIB_TEST_LIBDIR", &built.distribution);
     shell::run(&mut runner)?;
-    shell::run(cargo().args(["test", "--workspace", "--all-features", "--doc"]))
+    shell::run(cargo().args(["test", "--workspace", "--all-features", "--doc"]))?;
+    peers::report(&missing);
+    Ok(())
 }
 
 /// `cargo xtask test [-- ARGUMENTS]`.
