@@ -7,6 +7,10 @@ use std::time::Duration;
 ///
 /// The public NBD protocol asks servers to accept payloads up to 32 MiB (2^25 bytes), strings up to 4096 bytes,
 /// and lets them hang up on clients that behave abusively.
+///
+/// Memory is bounded for each connection: clients that ask for much and take no answers can make the server hold
+/// [`in_flight_bytes`](Limits::in_flight_bytes) times [`connections`](Limits::connections). Where clients are not
+/// trusted, lower these two.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Limits {
@@ -22,7 +26,7 @@ pub struct Limits {
     /// Queries in one request for metadata contexts. Default 1024.
     pub context_queries: usize,
     /// Bytes in one read or write. Advertised to clients; longer reads are refused, longer writes are skipped and
-    /// refused up to twice the limit, beyond that the server hangs up. Default 32 MiB.
+    /// refused up to twice the limit, beyond that the server hangs up. At most 1 GiB. Default 32 MiB.
     pub payload: u32,
     /// Requests of one connection that run at the same time, each on its own thread. Default 16.
     pub threads: usize,
@@ -35,6 +39,17 @@ pub struct Limits {
     pub extents: usize,
     /// Time that a stopping server gives its clients to take the answers they are owed. Default 10 s.
     pub grace: Duration,
+}
+
+impl Limits {
+    /// The same, with what no message could describe brought down to what one can.
+    pub(super) fn within_protocol(self) -> Self {
+        Self {
+            payload: self.payload.min(1 << 30),
+            extents: self.extents.clamp(1, 1 << 20),
+            ..self
+        }
+    }
 }
 
 impl Default for Limits {

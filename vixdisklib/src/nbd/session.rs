@@ -47,7 +47,7 @@ impl Shared {
     pub(super) fn new(exports: ExportTable, limits: Limits) -> Self {
         Self {
             exports,
-            limits,
+            limits: limits.within_protocol(),
             counters: LiveCounters::default(),
             stopping: AtomicBool::new(false),
         }

@@ -58,7 +58,7 @@ fn perform(
             return Ok(Outcome::Data(buffer));
         }
         (Command::BlockStatus { one }, _) => {
-            let most = if one { 1 } else { max_extents.max(1) };
+            let most = if one { 1 } else { max_extents };
             return block_status(offset, length, most, export).map(Outcome::Status);
         }
         (Command::Write { fua }, Some(buffer)) => {

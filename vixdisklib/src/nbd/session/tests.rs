@@ -515,6 +515,31 @@ fn many_requests_through_few_slots() {
     assert!(seen.iter().all(|seen| *seen));
 }
 
+#[test]
+fn senseless_limits_do_no_harm() {
+    for extreme in [0, usize::MAX] {
+        let limits = Limits {
+            threads: extreme,
+            in_flight_requests: extreme,
+            in_flight_bytes: extreme,
+            extents: extreme,
+            payload: u32::MAX,
+            ..Limits::default()
+        };
+        let mut client = Client::with_limits(vec![("disk", ram(4096))], limits);
+        client.greet(3);
+        assert_eq!(client.verdict(8, &[]), 1);
+        let query = contexts("disk", &["base:allocation"]);
+        assert_eq!(client.verdict(10, &query), 1);
+        let facts = client.option(7, &info("disk", &[3]));
+        assert_eq!(facts[1].1[10..], [0x40, 0, 0, 0]);
+        for command in [0, 7] {
+            client.request(0, command, 1, 0, 4096);
+            assert!(matches!(client.reply(), Reply::Chunk { kind: 1 | 5, .. }));
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 

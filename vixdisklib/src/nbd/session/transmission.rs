@@ -30,10 +30,7 @@ pub(super) fn run<S: ByteStream>(
     negotiated: &Negotiated,
 ) -> Result<(), SessionError> {
     let limits = &shared.limits;
-    let budget = Budget::new(
-        limits.in_flight_requests.max(1),
-        limits.in_flight_bytes.max(1),
-    );
+    let budget = Budget::new(limits.in_flight_requests, limits.in_flight_bytes);
     let transmission = Transmission {
         incoming: Mutex::new(Incoming {
             input,
@@ -170,7 +167,7 @@ impl<'a, S: ByteStream> Transmission<'a, S> {
 
     fn carry_out(&self, job: Job<'a>) -> Reply<'a> {
         let request = &job.request;
-        let extents = self.shared.limits.extents.min(1 << 20);
+        let extents = self.shared.limits.extents;
         let result = job
             .command
             .and_then(|command| execute(command, request, job.buffer, self.export, extents));
