@@ -169,11 +169,9 @@ fn resolve(address: &str) -> Result<SocketAddr, Box<dyn Error>> {
 /// Prints the URI, which others may wait for, and what to do with the sample if somebody is there to read it.
 fn announce(server: &ServerHandle, hints: bool) -> io::Result<()> {
     let uri = uri(server);
-    let mut out = io::stdout().lock();
-    writeln!(out, "{uri}")?;
+    let mut text = format!("{uri}\n");
     if hints {
-        write!(
-            out,
+        text += &format!(
             "\n\
              This is a small sample disk, read-only. In another terminal, try\n\
              \n\
@@ -185,8 +183,11 @@ fn announce(server: &ServerHandle, hints: bool) -> io::Result<()> {
              Ctrl-C stops. To serve a disk of yours:\n\
              \n\
              \x20   cargo run --release --example serve_nbd -- --read-only DISK.vmdk\n",
-        )?;
+        );
     }
+    // At once: who reads the first line only may be gone before a second write.
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
     out.flush()
 }
 
