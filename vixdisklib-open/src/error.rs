@@ -56,9 +56,11 @@ impl Failure {
     /// A failure of the engine on the disk at `path`, with the whole chain of its causes.
     #[cold]
     pub(crate) fn engine(path: &Path, error: &vmdk_engine::Error) -> Self {
-        let mut why = match error.path() {
-            Some(named) if named == path => error.to_string(),
-            _ => format!("disk {path:?}: {error}"),
+        let file = error.path().unwrap_or(path).display();
+        let mut why = if error.path().is_some_and(|named| named != path) {
+            format!("disk {}: {file}: {}", path.display(), error.reason())
+        } else {
+            format!("{file}: {}", error.reason())
         };
         let mut cause = error.source();
         while let Some(error) = cause {
@@ -80,12 +82,10 @@ impl Failure {
 
     /// Logs the failure of the C function `function`, and returns its code.
     pub(crate) fn report(&self, function: &str, log: &Log) -> VixError {
-        let name = self.code.name().unwrap_or("unnamed code");
-        let number = self.code.code();
         match &self.account {
             Account::Silent => {}
-            Account::Note(why) => log.note(&format!("{function}: {why} ({name}, {number})")),
-            Account::Warning(why) => log.warn(&format!("{function}: {why} ({name}, {number})")),
+            Account::Note(why) => log.note(&format!("{function}: {why}")),
+            Account::Warning(why) => log.warn(&format!("{function}: {why}")),
         }
         self.code
     }

@@ -95,7 +95,7 @@ impl ChunkSize {
         );
         Err(Error::new(
             ErrorKind::InvalidArgument,
-            Operation::Extents,
+            Operation::Configure,
             text,
         ))
     }

@@ -136,6 +136,12 @@ impl Error {
         self.0.path.as_deref()
     }
 
+    /// Why it failed, without the operation, the sectors and the file: for callers that name those themselves.
+    #[must_use]
+    pub fn reason(&self) -> &(dyn StdError + Send + Sync + 'static) {
+        &*self.0.cause
+    }
+
     /// Names the file, unless a layer below has named one already.
     #[cold]
     pub(crate) fn at(mut self, path: &Path) -> Self {
