@@ -79,7 +79,7 @@ impl ChunkQuery {
         for extent in extents {
             let extent = extent?;
             let listed = match extent.state {
-                Allocation::Data => true,
+                Allocation::Data | Allocation::Unknown => true,
                 Allocation::Zero => single_link,
                 Allocation::Hole => false,
             };
@@ -149,7 +149,8 @@ mod tests {
         prop_oneof![
             Just(Allocation::Data),
             Just(Allocation::Zero),
-            Just(Allocation::Hole)
+            Just(Allocation::Hole),
+            Just(Allocation::Unknown)
         ]
     }
 
@@ -184,7 +185,7 @@ mod tests {
             for (number, content) in sectors.chunks(usize::try_from(chunk).expect("small")).enumerate() {
                 let sector = Sector::new(start + u64::try_from(number).expect("small") * chunk);
                 let expected = content.iter().any(|state| match state {
-                    Allocation::Data => true,
+                    Allocation::Data | Allocation::Unknown => true,
                     Allocation::Zero => single_link,
                     Allocation::Hole => false,
                 });

@@ -81,6 +81,35 @@ pub(crate) struct Patch {
     pub(crate) bytes: Vec<u8>,
 }
 
+/// What a child says of its parent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ParentReference {
+    /// The content id that the parent had when the child was made.
+    pub(crate) cid: u32,
+    /// Where the parent may be, in the bytes of the text.
+    hint: Option<Vec<u8>>,
+    encoding: String,
+}
+
+impl ParentReference {
+    /// The hint as text, to show it.
+    pub(crate) fn hint(&self) -> Option<String> {
+        let hint = self.hint.as_deref()?;
+        Some(String::from_utf8_lossy(hint).into_owned())
+    }
+
+    /// The hint as this system would write it.
+    pub(crate) fn file_name(&self) -> Result<Option<OsString>, DescriptorError> {
+        let decode = |hint: &Vec<u8>| {
+            encoding::file_name(hint, &self.encoding).ok_or_else(|| DescriptorError::Encoding {
+                name: String::from_utf8_lossy(hint).into_owned(),
+                encoding: self.encoding.clone(),
+            })
+        };
+        self.hint.as_ref().map(decode).transpose()
+    }
+}
+
 /// A parsed text descriptor.
 #[derive(Clone, Debug)]
 pub(crate) struct Descriptor {
@@ -219,12 +248,15 @@ impl Descriptor {
         self.cid
     }
 
-    pub(crate) fn has_parent(&self) -> bool {
-        self.parent_cid != NO_PARENT
-    }
-
-    pub(crate) fn parent_hint(&self) -> Option<String> {
-        self.header("parentFileNameHint")
+    /// What the text says of a parent. A hint alone, with the content id of "no parent", makes no child.
+    pub(crate) fn parent(&self) -> Option<ParentReference> {
+        (self.parent_cid != NO_PARENT).then(|| ParentReference {
+            cid: self.parent_cid,
+            hint: self
+                .find("parentFileNameHint")
+                .map(|entry| self.slice(&entry.value).to_vec()),
+            encoding: self.header("encoding").unwrap_or_default(),
+        })
     }
 
     pub(crate) fn create_type(&self) -> Option<String> {
@@ -384,7 +416,7 @@ mod tests {
     fn keys_are_found_in_file_order_and_the_first_wins() {
         let descriptor = parse(HOSTED).expect("valid");
         assert_eq!(descriptor.cid(), Some(0x1f2e_3d4c));
-        assert!(!descriptor.has_parent());
+        assert_eq!(descriptor.parent(), None);
         assert_eq!(
             descriptor.create_type().as_deref(),
             Some("monolithicSparse")

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use disk_units::{SECTOR_SIZE, Sector, SectorCount, SectorRange};
 
+use crate::chain::Chain;
 use crate::error::{Error, Operation, Refusal};
 use crate::extent::ZeroMode;
 use crate::gate::{FolderGate, OpenGate};
 use crate::info::DiskInfo;
-use crate::link::Link;
 use crate::map::Extents;
 use crate::units::range_of;
 
@@ -19,6 +19,7 @@ use crate::units::range_of;
 pub struct OpenOptions {
     writable: bool,
     single_link: bool,
+    tolerate_missing_parent: bool,
     gate: Arc<dyn OpenGate>,
 }
 
@@ -27,6 +28,7 @@ impl Default for OpenOptions {
         Self {
             writable: false,
             single_link: false,
+            tolerate_missing_parent: false,
             gate: Arc::new(FolderGate),
         }
     }
@@ -46,10 +48,22 @@ impl OpenOptions {
         self
     }
 
-    /// Whether to open the named link of a snapshot chain alone: what it does not hold itself reads as zeros.
+    /// Whether to open the named link of a snapshot chain alone: what it does not hold itself reads as zeros. Such a
+    /// link can only be read.
     #[must_use]
     pub fn single_link(mut self, single_link: bool) -> Self {
         self.single_link = single_link;
+        self
+    }
+
+    /// Whether to go on when a parent in a snapshot chain is missing.
+    ///
+    /// Sectors that would come from it are then [`Allocation::Unknown`](crate::Allocation::Unknown) in the map, and
+    /// reading them fails with [`ParentNotFound`](crate::ErrorKind::ParentNotFound); so does writing a part of a grain
+    /// that would need the rest of it. A parent that is there but does not fit is an error all the same.
+    #[must_use]
+    pub fn tolerate_missing_parent(mut self, tolerate_missing_parent: bool) -> Self {
+        self.tolerate_missing_parent = tolerate_missing_parent;
         self
     }
 
@@ -68,6 +82,10 @@ impl OpenOptions {
         self.single_link
     }
 
+    pub(crate) fn tolerates_missing_parent(&self) -> bool {
+        self.tolerate_missing_parent
+    }
+
     pub(crate) fn open_gate(&self) -> &dyn OpenGate {
         &*self.gate
     }
@@ -83,7 +101,7 @@ impl OpenOptions {
 /// since; it never shows one sector's data in another.
 #[derive(Debug)]
 pub struct Disk {
-    link: Link,
+    chain: Chain,
     is_writable: bool,
     is_finished: bool,
 }
@@ -94,13 +112,15 @@ const _: () = {
 };
 
 impl Disk {
-    /// Opens the disk whose descriptor is the file `path`, or is embedded in it.
+    /// Opens the disk whose descriptor is the file `path`, or is embedded in it, and for reading the parents that it
+    /// has, at most 64.
     ///
     /// # Errors
     /// By [`kind`](Error::kind): [`NotFound`], [`PermissionDenied`] and [`AccessRefused`] for the file itself;
     /// [`ExtentNotFound`], [`PermissionDenied`] and [`AccessRefused`] for one that the descriptor names;
     /// [`InvalidDisk`], [`UnsupportedVersion`], [`Unsupported`], [`Encoding`], [`Encrypted`] and [`InvalidChain`] for
-    /// what is in them. Opening for writing adds [`NeedsRepair`] and [`AlreadyLocked`].
+    /// what is in them; [`ParentNotFound`], [`CidMismatch`], [`CapacityMismatch`] and [`TooManyLinks`] for parents, and
+    /// all of the former for what is in those. Opening for writing adds [`NeedsRepair`] and [`AlreadyLocked`].
     ///
     /// [`NotFound`]: crate::ErrorKind::NotFound
     /// [`PermissionDenied`]: crate::ErrorKind::PermissionDenied
@@ -112,13 +132,17 @@ impl Disk {
     /// [`Encoding`]: crate::ErrorKind::Encoding
     /// [`Encrypted`]: crate::ErrorKind::Encrypted
     /// [`InvalidChain`]: crate::ErrorKind::InvalidChain
+    /// [`ParentNotFound`]: crate::ErrorKind::ParentNotFound
+    /// [`CidMismatch`]: crate::ErrorKind::CidMismatch
+    /// [`CapacityMismatch`]: crate::ErrorKind::CapacityMismatch
+    /// [`TooManyLinks`]: crate::ErrorKind::TooManyLinks
     /// [`NeedsRepair`]: crate::ErrorKind::NeedsRepair
     /// [`AlreadyLocked`]: crate::ErrorKind::AlreadyLocked
     pub fn open(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Self, Error> {
-        let link = Link::open(path.as_ref(), options)
+        let chain = Chain::open(path.as_ref(), options)
             .map_err(|error| error.during(Operation::Open, None))?;
         Ok(Self {
-            link,
+            chain,
             is_writable: options.writable,
             is_finished: false,
         })
@@ -127,7 +151,7 @@ impl Disk {
     /// The size of the disk.
     #[must_use]
     pub fn capacity(&self) -> SectorCount {
-        self.link.capacity()
+        self.chain.capacity()
     }
 
     /// Whether the disk was opened for writing.
@@ -139,20 +163,21 @@ impl Disk {
     /// What the disk says of itself.
     #[must_use]
     pub fn info(&self) -> DiskInfo {
-        self.link.info()
+        self.chain.info()
     }
 
     /// Fills `buf`, whose length is a multiple of 512 bytes, with the sectors from `start` on.
     ///
     /// # Errors
     /// [`OutOfRange`](crate::ErrorKind::OutOfRange) and [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for the
-    /// request, [`Corrupt`](crate::ErrorKind::Corrupt) and [`Io`](crate::ErrorKind::Io) for the place. The content of
+    /// request, [`Corrupt`](crate::ErrorKind::Corrupt) and [`Io`](crate::ErrorKind::Io) for the place, and
+    /// [`ParentNotFound`](crate::ErrorKind::ParentNotFound) for what a missing parent has. The content of
     /// `buf` is then unspecified.
     pub fn read_at(&self, start: Sector, buf: &mut [u8]) -> Result<(), Error> {
         let request = self.check_buffer(start, buf);
         let range = range_of(start, buf);
         request
-            .and_then(|()| self.link.read(start, buf))
+            .and_then(|()| self.chain.read(start, buf))
             .map_err(|error| self.described(error, Operation::Read, range))
     }
 
@@ -170,7 +195,7 @@ impl Disk {
                 if buf.is_empty() {
                     Ok(())
                 } else {
-                    self.link.write(start, buf)
+                    self.chain.write(start, buf)
                 }
             })
             .map_err(|error| self.described(error, Operation::Write, range))
@@ -178,7 +203,7 @@ impl Disk {
 
     /// Makes `range` read as zeros.
     ///
-    /// With [`ZeroMode::MayFree`], whole grains of sparse extents are freed and thin flat files get holes; with
+    /// Zeros in a child hide what its parents have. With [`ZeroMode::MayFree`], whole grains of sparse extents are freed and thin flat files get holes; with
     /// [`ZeroMode::MustAllocate`], every sector has its own space afterwards, so that a later write cannot run out of
     /// it. The `Fast` modes do the same, or fail at once without a change where it would take as long as writing.
     ///
@@ -191,7 +216,7 @@ impl Disk {
                 if range.is_empty() {
                     Ok(())
                 } else {
-                    self.link.write_zeroes(range, mode)
+                    self.chain.write_zeroes(range, mode)
                 }
             })
             .map_err(|error| self.described(error, Operation::WriteZeroes, range))
@@ -199,7 +224,8 @@ impl Disk {
 
     /// Discards `range`: its content is no longer needed.
     ///
-    /// Whole grains of sparse extents are freed and read as zeros; sectors of grains that are covered in part keep
+    /// Whole grains of sparse extents are freed and read as zeros; only where a child shows its parent's data and its
+    /// format has no entry for zeros, that data stays. What a child had itself never gives way to its parent's data; sectors of grains that are covered in part keep
     /// their content. Flat extents read as zeros afterwards: thin files get holes, fully allocated ones keep their
     /// space. Where the file system can do neither, their content stays.
     ///
@@ -212,7 +238,7 @@ impl Disk {
                 if range.is_empty() {
                     Ok(())
                 } else {
-                    self.link.trim(range)
+                    self.chain.trim(range)
                 }
             })
             .map_err(|error| self.described(error, Operation::Trim, range))
@@ -226,13 +252,14 @@ impl Disk {
         if !self.is_writable {
             return Ok(());
         }
-        self.link
+        self.chain
             .flush()
-            .map_err(|error| error.at(self.link.path()).during(Operation::Flush, None))
+            .map_err(|error| error.at(self.chain.path()).during(Operation::Flush, None))
     }
 
     /// What of `range` is allocated: runs in order, which cover it exactly and differ from their neighbours.
     ///
+    /// Each run names the link of the snapshot chain that it comes from.
     /// Computed as the iterator advances, in bounded memory. What is written meanwhile may or may not show.
     /// Sectors that hold data are never reported as anything but [`Allocation::Data`](crate::Allocation::Data); those
     /// of flat extents are holes only where the file system says so.
@@ -244,19 +271,26 @@ impl Disk {
             .check_range(range)
             .err()
             .map(|error| self.described(error, Operation::Map, range));
-        Extents::new(self, range, failed)
+        let range = if failed.is_none() {
+            range
+        } else {
+            SectorRange::default()
+        };
+        Extents::new(self.chain.map(range), failed)
     }
 
-    /// A value of the descriptor's disk data base; `key` without its prefix `ddb.`, in any case.
+    /// A value of the descriptor's disk data base; `key` without its prefix `ddb.`, in any case. What a child does not
+    /// have is looked for in its parents.
     #[must_use]
     pub fn metadata(&self, key: &str) -> Option<String> {
-        self.link.metadata(key)
+        self.chain.metadata(key)
     }
 
-    /// The keys of the disk data base in file order, without their prefix.
+    /// The keys of the disk data base in file order, without their prefix; behind those of a child the ones that only
+    /// its parents have.
     #[must_use]
     pub fn metadata_keys(&self) -> Vec<String> {
-        self.link.metadata_keys()
+        self.chain.metadata_keys()
     }
 
     /// Flushes, notes in the files that they were closed properly, and closes them.
@@ -274,18 +308,14 @@ impl Disk {
             return Ok(());
         }
         self.is_finished = true;
-        self.link
+        self.chain
             .close()
-            .map_err(|error| error.at(self.link.path()).during(Operation::Close, None))
-    }
-
-    pub(crate) fn link(&self) -> &Link {
-        &self.link
+            .map_err(|error| error.at(self.chain.path()).during(Operation::Close, None))
     }
 
     #[cold]
     fn described(&self, error: Error, operation: Operation, range: SectorRange) -> Error {
-        error.at(self.link.path()).during(operation, Some(range))
+        error.at(self.chain.path()).during(operation, Some(range))
     }
 
     fn check_buffer(&self, start: Sector, buf: &[u8]) -> Result<(), Error> {

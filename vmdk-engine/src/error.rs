@@ -36,8 +36,16 @@ pub enum ErrorKind {
     Encoding,
     /// The disk is encrypted.
     Encrypted,
-    /// The disk claims a parent that its kind cannot have.
+    /// The disk claims a parent that its kind cannot have, or the parents lead back to the disk itself.
     InvalidChain,
+    /// A parent of the disk, or of one of its parents, is missing; or sectors would come from such a parent.
+    ParentNotFound,
+    /// The parent's content id is not the one that the child knows: it was changed, or is another disk.
+    CidMismatch,
+    /// Parent and child differ in size.
+    CapacityMismatch,
+    /// The disk has more parents than the engine follows.
+    TooManyLinks,
     /// A sparse file would grow past the 2 TiB that its 32-bit sector numbers reach.
     FileTooBig,
     /// The file system has no space left.
@@ -130,7 +138,7 @@ impl Error {
         self.0.range
     }
 
-    /// The file that the failure is about: the disk's own, or one of its extents.
+    /// The file that the failure is about: the disk's own, one of its extents, or one of its parents.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         self.0.path.as_deref()

@@ -2,10 +2,16 @@
 //!
 //! Positions are relative to the extent. Callers have cut requests at the borders of extents and checked that they
 //! lie inside; all calls may run in parallel.
+//!
+//! An extent says where it has nothing; what shows there is the affair of the chain of links. Only where a change makes
+//! it matter, in a grain that is written in part or zeroed, an extent asks what is [`Below`] it.
 
 pub(crate) mod cache;
+pub(crate) mod cowd;
 pub(crate) mod flat;
 pub(crate) mod header;
+pub(crate) mod runs;
+pub(crate) mod sesparse;
 pub(crate) mod sparse;
 pub(crate) mod stream;
 pub(crate) mod table;
@@ -44,31 +50,56 @@ impl ZeroMode {
 /// A run of an extent and whether it holds data.
 pub(crate) type MapRun = Result<(SectorRange, Allocation), Error>;
 
-/// What every format can do. Formats that are only read keep the defaults.
-pub(crate) trait Extent: fmt::Debug + Send + Sync {
+/// What shows through where an extent has nothing, at the extent's own positions. It does not change.
+pub(crate) trait Below {
     /// Fills `buf`, whole sectors, from `start`.
     fn read(&self, start: Sector, buf: &mut [u8]) -> Result<(), Error>;
+
+    /// The first run in `range` that may read as anything but zeros.
+    fn first_data(&self, range: SectorRange) -> Result<Option<SectorRange>, Error>;
+}
+
+/// What every format can do. Formats that are only read keep the defaults.
+pub(crate) trait Extent: fmt::Debug + Send + Sync {
+    /// Fills `buf`, whole sectors, from `start`. Where the extent has nothing, `buf` is left alone, and the sectors are
+    /// added to `holes`, in order.
+    fn read(
+        &self,
+        start: Sector,
+        buf: &mut [u8],
+        holes: &mut Vec<SectorRange>,
+    ) -> Result<(), Error>;
 
     /// What is allocated in `range`: runs in order, without a gap; neighbours may be alike.
     fn map<'a>(&'a self, range: SectorRange) -> Box<dyn Iterator<Item = MapRun> + Send + 'a>;
 
     /// Writes `buf`, whole sectors, at `start`.
-    fn write(&self, _start: Sector, _buf: &[u8]) -> Result<(), Error> {
+    fn write(&self, _start: Sector, _buf: &[u8], _below: &dyn Below) -> Result<(), Error> {
         Err(Refusal::ReadOnlyExtent.into())
     }
 
     /// Makes `range` read as zeros. Fast-only modes have been asked about by [`Extent::zeroes_fast`].
-    fn write_zeroes(&self, _range: SectorRange, _mode: ZeroMode) -> Result<(), Error> {
+    fn write_zeroes(
+        &self,
+        _range: SectorRange,
+        _mode: ZeroMode,
+        _below: &dyn Below,
+    ) -> Result<(), Error> {
         Err(Refusal::ReadOnlyExtent.into())
     }
 
     /// Whether zeroing `range` in this mode is faster than writing zeros.
-    fn zeroes_fast(&self, _range: SectorRange, _mode: ZeroMode) -> Result<bool, Error> {
+    fn zeroes_fast(
+        &self,
+        _range: SectorRange,
+        _mode: ZeroMode,
+        _below: &dyn Below,
+    ) -> Result<bool, Error> {
         Ok(false)
     }
 
     /// Discards `range`, as far as the format can.
-    fn trim(&self, _range: SectorRange) -> Result<(), Error> {
+    fn trim(&self, _range: SectorRange, _below: &dyn Below) -> Result<(), Error> {
         Err(Refusal::ReadOnlyExtent.into())
     }
 

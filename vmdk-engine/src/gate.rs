@@ -1,7 +1,8 @@
 //! Who may open the files that a descriptor names.
 //!
 //! A descriptor is untrusted text: one line in it can name any file of the host. So every file is opened through an
-//! [`OpenGate`], and the default one, [`FolderGate`], stays inside the folder of the descriptor.
+//! [`OpenGate`], and the default one, [`FolderGate`], stays inside the folder of the descriptor, or for parents beside
+//! it.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -73,6 +74,15 @@ pub trait OpenGate: fmt::Debug + Send + Sync {
         name: &OsStr,
         access: FileAccess,
     ) -> Result<OpenedFile, GateError>;
+
+    /// Opens a file that may be the parent of a child disk, for reading.
+    ///
+    /// `child` is the [`path`](OpenedFile::path) of the opened child, `name` a place to look, absolute or relative to
+    /// the child's folder. What opens is used only if it is a virtual disk that fits the child.
+    ///
+    /// # Errors
+    /// Why it was not opened. Other places are tried then.
+    fn open_parent(&self, child: &Path, name: &OsStr) -> Result<OpenedFile, GateError>;
 }
 
 /// Why a gate did not open a file.
@@ -82,8 +92,8 @@ pub enum GateError {
     /// There is no such file.
     #[error("the file does not exist")]
     NotFound,
-    /// The file lies outside the folder of the descriptor that names it.
-    #[error("the file lies outside the folder of the descriptor, at {}", .0.display())]
+    /// The file lies outside the folder of the descriptor that names it, and for a parent outside its neighbours too.
+    #[error("the file lies outside the folders that the descriptor may name, at {}", .0.display())]
     Outside(PathBuf),
     /// A folder, a pipe, a device or anything else that is not a regular file.
     #[error("it is not a regular file")]
@@ -162,6 +172,8 @@ impl Cause for ExtentRefused {
 
 /// The default policy: regular files inside the folder tree of the descriptor, symbolic links followed.
 ///
+/// Parents may also lie in a folder beside that of the child, as those of linked clones do.
+///
 /// Names with backslashes and the absolute names that ESX hosts write are also looked for by their last part, beside
 /// the descriptor, since disks are copied off the systems that wrote them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -194,6 +206,23 @@ impl OpenGate for FolderGate {
         match (open_one(name), foreign_last_part(name)) {
             (Err(GateError::NotFound), Some(last)) => open_one(last),
             (result, _) => result,
+        }
+    }
+
+    fn open_parent(&self, child: &Path, name: &OsStr) -> Result<OpenedFile, GateError> {
+        if name.is_empty() || name.as_bytes().contains(&0) {
+            return Err(GateError::BadName);
+        }
+        let folder = child.parent().unwrap_or(Path::new("/"));
+        let path = fs::canonicalize(folder.join(name))?;
+        if path.starts_with(folder) {
+            return open_regular(folder, path, FileAccess::Read);
+        }
+        match (folder.parent(), path.parent().and_then(Path::parent)) {
+            (Some(around), Some(beside)) if around == beside => {
+                open_regular(around, path, FileAccess::Read)
+            }
+            _ => Err(GateError::Outside(path)),
         }
     }
 }
@@ -315,6 +344,47 @@ mod tests {
         for inside in ["replaced/e.vmdk", "e.vmdk"] {
             assert!(open(inside).is_err(), "{inside}");
         }
+    }
+
+    #[test]
+    fn parents_may_lie_in_the_folder_and_beside_it() {
+        let scratch = tempfile::tempdir().expect("a scratch folder");
+        for folder in ["vms/clone/sub", "vms/base/deep"] {
+            fs::create_dir_all(scratch.path().join(folder)).expect("create");
+        }
+        for file in [
+            "secret",
+            "vms/up",
+            "vms/clone/c",
+            "vms/clone/sub/d",
+            "vms/base/b",
+            "vms/base/deep/e",
+        ] {
+            fs::write(scratch.path().join(file), file).expect("create");
+        }
+        symlink("../../secret", scratch.path().join("vms/base/link")).expect("link");
+        let child = fs::canonicalize(scratch.path().join("vms/clone/c")).expect("exists");
+        let open = |name: &str| FolderGate.open_parent(&child, OsStr::new(name));
+        for name in ["c", "sub/d", "../base/b", "../clone/sub/d"] {
+            open(name).unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+        let outside = [
+            "../up",
+            "../../secret",
+            "../base/deep/e",
+            "../base/link",
+            "/etc/hostname",
+        ];
+        for name in outside {
+            let error = open(name).unwrap_err();
+            assert!(matches!(error, GateError::Outside(_)), "{name}: {error}");
+        }
+        assert!(matches!(open("../base/gone"), Err(GateError::NotFound)));
+        assert!(matches!(
+            open("../base"),
+            Err(GateError::Outside(_) | GateError::NotRegular)
+        ));
+        assert!(matches!(open(""), Err(GateError::BadName)));
     }
 
     #[test]

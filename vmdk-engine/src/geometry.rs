@@ -5,7 +5,6 @@
 
 use disk_units::SectorCount;
 
-use crate::descriptor::Descriptor;
 use crate::info::Adapter;
 
 /// A disk geometry. The default, all zero, means that none is recorded.
@@ -41,12 +40,12 @@ impl Geometry {
 
     /// The recorded physical geometry; computed where it is missing, zero or not a number.
     pub(crate) fn physical(
-        descriptor: &Descriptor,
+        metadata: &dyn Fn(&str) -> Option<String>,
         adapter: Adapter,
         capacity: SectorCount,
     ) -> Self {
         let keys = ["geometry.cylinders", "geometry.heads", "geometry.sectors"];
-        let recorded = Self::recorded(descriptor, keys);
+        let recorded = Self::recorded(metadata, keys);
         if recorded.cylinders == 0 || recorded.heads == 0 || recorded.sectors == 0 {
             return Self::for_disk(adapter, capacity);
         }
@@ -54,18 +53,18 @@ impl Geometry {
     }
 
     /// The recorded BIOS translation; zeros where there is none.
-    pub(crate) fn bios(descriptor: &Descriptor) -> Self {
+    pub(crate) fn bios(metadata: &dyn Fn(&str) -> Option<String>) -> Self {
         let keys = [
             "geometry.biosCylinders",
             "geometry.biosHeads",
             "geometry.biosSectors",
         ];
-        Self::recorded(descriptor, keys)
+        Self::recorded(metadata, keys)
     }
 
-    fn recorded(descriptor: &Descriptor, keys: [&str; 3]) -> Self {
+    fn recorded(metadata: &dyn Fn(&str) -> Option<String>, keys: [&str; 3]) -> Self {
         let [cylinders, heads, sectors] = keys
-            .map(|key| descriptor.metadata(key)?.trim().parse().ok())
+            .map(|key| metadata(key)?.trim().parse().ok())
             .map(Option::unwrap_or_default);
         Self {
             cylinders,
@@ -78,6 +77,7 @@ impl Geometry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::descriptor::Descriptor;
 
     #[test]
     fn sizes_seen_in_real_descriptors() {
@@ -109,7 +109,8 @@ mod tests {
     fn odd_records_never_fail() {
         let text = "version=1\nRW 4096 ZERO\nddb.geometry.cylinders = \"many\"\nddb.geometry.heads = \"0\"\n";
         let descriptor = Descriptor::parse(text.as_bytes()).expect("valid");
-        let physical = Geometry::physical(&descriptor, Adapter::LsiLogic, SectorCount::new(4096));
+        let metadata = |key: &str| descriptor.metadata(key);
+        let physical = Geometry::physical(&metadata, Adapter::LsiLogic, SectorCount::new(4096));
         assert_eq!(
             physical,
             Geometry {
@@ -118,6 +119,6 @@ mod tests {
                 sectors: 32
             }
         );
-        assert_eq!(Geometry::bios(&descriptor), Geometry::default());
+        assert_eq!(Geometry::bios(&metadata), Geometry::default());
     }
 }

@@ -22,6 +22,10 @@ pub enum DiskKind {
     VmfsThin,
     /// `streamOptimized`: compressed, for transport.
     StreamOptimized,
+    /// `vmfsSparse`: a delta of an ESX host with copy-on-write extents (COWD).
+    VmfsSparse,
+    /// `seSparse`: a delta of an ESX host with space-efficient sparse extents.
+    SeSparse,
     /// `custom`, or a type that is not known: the extents decide.
     Custom,
 }
@@ -39,6 +43,8 @@ impl DiskKind {
             }
             "vmfs" | "vmfspreallocated" | "vmfseagerzeroedthick" | "vmfsthick" => Self::VmfsFlat,
             "streamoptimized" => Self::StreamOptimized,
+            "vmfssparse" => Self::VmfsSparse,
+            "sesparse" => Self::SeSparse,
             _ => Self::Custom,
         }
     }

@@ -2,17 +2,21 @@
 //!
 //! ```text
 //!   Disk            what callers see: sectors of one disk            disk.rs map.rs info.rs
-//!    └─ Link        a descriptor and the extents it names, open      link.rs descriptor.rs geometry.rs
-//!        └─ Extent  a range of sectors in one format                 extent/{flat,sparse,stream,zero}.rs
-//!            └─ Storage   bytes by position; an OpenGate opens it    storage.rs gate.rs
+//!    └─ Chain       the disk and its parents, one behind another     chain.rs
+//!        └─ Link        a descriptor and the extents it names, open  link.rs descriptor.rs
+//!            └─ Extent      a range of sectors in one format         extent/{flat,sparse,cowd,sesparse,stream,zero}.rs
+//!                └─ Storage     bytes by position, through a gate    storage.rs gate.rs
 //! ```
 //!
 //! Supported: `monolithicSparse`, `monolithicFlat`, `twoGbMaxExtentSparse`, `twoGbMaxExtentFlat`, `vmfs` and mixes of
-//! their extents, read and written in place; `streamOptimized`, read. Snapshot chains, ESX delta formats, creating
-//! and repairing disks are refused with errors that say so.
+//! their extents, and `vmfsSparse` (COWD) deltas, read and written in place; `streamOptimized` and `seSparse`, read.
+//! Snapshot chains of all of them, with up to 64 parents: reads go through to the parent, writes stay in the child, and
+//! parents are only ever read. Refused, with errors that say so: raw devices, COWD files without a descriptor, writing
+//! to one link of a chain alone, parents smaller or larger than their child, creating and repairing disks.
 //!
-//! Memory is bounded whatever the capacity: 4 bytes for each 32 MiB of a sparse disk, at most 16 MiB of cached grain
-//! tables and 4 MiB of changed ones, 8 MiB of inflated grains.
+//! Memory is bounded whatever the capacity: for each link 4 bytes for each table of a sparse disk, of which there is
+//! one for 32 MiB (2 MiB in `vmfsSparse`, 16 MiB in `seSparse`); at most 16 MiB of cached grain tables and 4 MiB of
+//! changed ones (32 MiB in `vmfsSparse`), 8 MiB of inflated grains.
 //!
 //! ```
 //! use std::fs;
@@ -48,6 +52,7 @@
     warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)
 )]
 
+mod chain;
 mod descriptor;
 mod disk;
 mod error;

@@ -9,18 +9,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use disk_units::{ByteLen, Sector, SectorCount, SectorRange};
 use parking_lot::{Mutex, RwLock};
 
-use crate::descriptor::Descriptor;
+use crate::descriptor::{Descriptor, ParentReference};
 use crate::error::{Error, IoFault, Refusal};
 use crate::extent::cache::TableCache;
-use crate::extent::{Extent, MapRun, ZeroMode};
+use crate::extent::{Below, Extent, MapRun, ZeroMode};
 use crate::fuse::Fuse;
-use crate::geometry::Geometry;
-use crate::info::{Adapter, DiskInfo, DiskKind};
+use crate::gate::FileIdentity;
+use crate::info::DiskKind;
 use crate::storage::Storage;
-use crate::units::{clamped, range_of, relative, take_front, take_front_mut};
+use crate::units::{range_of, relative, shifted, take_front, take_front_mut};
 
-/// The granularity of disks without grains.
-const USUAL_GRAIN: SectorCount = SectorCount::new(128);
+pub(crate) use self::open::SharedCaches;
 
 /// So many grain tables may be changed in memory only: 4 MiB, which describe 64 GiB of the guest.
 const MAX_CHANGED_TABLES: usize = 2048;
@@ -36,6 +35,7 @@ struct PlacedExtent {
     extent: Box<dyn Extent>,
     /// The file, to name it in errors.
     path: Option<PathBuf>,
+    identity: Option<FileIdentity>,
     is_writable: bool,
 }
 
@@ -44,6 +44,14 @@ impl PlacedExtent {
         match &self.path {
             Some(path) => error.at(path),
             None => error,
+        }
+    }
+
+    /// What is below the extent, at its own positions.
+    fn view<'a>(&self, below: &'a dyn Below) -> BelowExtent<'a> {
+        BelowExtent {
+            below,
+            base: self.range.start(),
         }
     }
 
@@ -56,10 +64,29 @@ impl PlacedExtent {
     }
 }
 
+/// What is below a disk, seen from one of its extents.
+struct BelowExtent<'a> {
+    below: &'a dyn Below,
+    base: Sector,
+}
+
+impl Below for BelowExtent<'_> {
+    fn read(&self, start: Sector, buf: &mut [u8]) -> Result<(), Error> {
+        let range = shifted(range_of(start, buf), self.base);
+        self.below.read(range.start(), buf)
+    }
+
+    fn first_data(&self, range: SectorRange) -> Result<Option<SectorRange>, Error> {
+        let found = self.below.first_data(shifted(range, self.base))?;
+        Ok(found.map(|found| relative(found, self.base)))
+    }
+}
+
 /// An open descriptor with its extents.
 #[derive(Debug)]
 pub(crate) struct Link {
     path: PathBuf,
+    identity: FileIdentity,
     /// The file that holds the text; for embedded descriptors that of the extent too.
     storage: Arc<dyn Storage>,
     /// Where the text begins in it.
@@ -68,7 +95,7 @@ pub(crate) struct Link {
     /// In order, without a gap, none empty.
     extents: Vec<PlacedExtent>,
     capacity: SectorCount,
-    /// The grain tables of all extents.
+    /// The grain tables of all extents, and of those of the other links.
     tables: Arc<TableCache>,
     fuse: Arc<Fuse>,
     is_changed: AtomicBool,
@@ -85,18 +112,33 @@ impl Link {
         self.capacity
     }
 
-    pub(crate) fn read(&self, start: Sector, mut buf: &mut [u8]) -> Result<(), Error> {
+    /// Fills `buf` as far as the link has data or zeros, and adds the sectors that it has nothing for to `holes`.
+    pub(crate) fn read(
+        &self,
+        start: Sector,
+        mut buf: &mut [u8],
+        holes: &mut Vec<SectorRange>,
+    ) -> Result<(), Error> {
         for (placed, range) in self.pieces(range_of(start, buf)) {
             let part = take_front_mut(&mut buf, range.count());
+            let known = holes.len();
             placed
                 .extent
-                .read(range.start(), part)
+                .read(range.start(), part, holes)
                 .map_err(|error| placed.named(error))?;
+            for hole in holes.iter_mut().skip(known) {
+                *hole = shifted(*hole, placed.range.start());
+            }
         }
         Ok(())
     }
 
-    pub(crate) fn write(&self, start: Sector, mut buf: &[u8]) -> Result<(), Error> {
+    pub(crate) fn write(
+        &self,
+        start: Sector,
+        mut buf: &[u8],
+        below: &dyn Below,
+    ) -> Result<(), Error> {
         let range = range_of(start, buf);
         self.check_all_writable(range)?;
         self.before_change()?;
@@ -104,35 +146,44 @@ impl Link {
             let part = take_front(&mut buf, range.count());
             placed
                 .extent
-                .write(range.start(), part)
+                .write(range.start(), part, &placed.view(below))
                 .map_err(|error| placed.named(error))?;
             self.bound_changes()?;
         }
         Ok(())
     }
 
-    pub(crate) fn write_zeroes(&self, range: SectorRange, mode: ZeroMode) -> Result<(), Error> {
+    pub(crate) fn write_zeroes(
+        &self,
+        range: SectorRange,
+        mode: ZeroMode,
+        below: &dyn Below,
+    ) -> Result<(), Error> {
         self.check_all_writable(range)?;
         if mode.is_fast_only() {
             for (placed, range) in self.pieces(range) {
-                let is_fast = placed.extent.zeroes_fast(range, mode);
+                let is_fast = placed.extent.zeroes_fast(range, mode, &placed.view(below));
                 if !is_fast.map_err(|error| placed.named(error))? {
                     return Err(placed.named(Refusal::NotFast.into()));
                 }
             }
         }
-        self.change_each(range, |extent, range| extent.write_zeroes(range, mode))
+        self.change_each(range, |placed, range| {
+            placed.extent.write_zeroes(range, mode, &placed.view(below))
+        })
     }
 
-    pub(crate) fn trim(&self, range: SectorRange) -> Result<(), Error> {
+    pub(crate) fn trim(&self, range: SectorRange, below: &dyn Below) -> Result<(), Error> {
         self.check_all_writable(range)?;
-        self.change_each(range, |extent, range| extent.trim(range))
+        self.change_each(range, |placed, range| {
+            placed.extent.trim(range, &placed.view(below))
+        })
     }
 
     fn change_each(
         &self,
         range: SectorRange,
-        change: impl Fn(&dyn Extent, SectorRange) -> Result<(), Error>,
+        change: impl Fn(&PlacedExtent, SectorRange) -> Result<(), Error>,
     ) -> Result<(), Error> {
         self.before_change()?;
         for (placed, mut rest) in self.pieces(range) {
@@ -140,7 +191,7 @@ impl Link {
                 let border = rest.start().get().saturating_add(1);
                 let border = border.checked_next_multiple_of(STEP).unwrap_or(u64::MAX);
                 let (step, behind) = rest.split_at(Sector::new(border));
-                change(&*placed.extent, step).map_err(|error| placed.named(error))?;
+                change(placed, step).map_err(|error| placed.named(error))?;
                 self.bound_changes()?;
                 rest = behind;
             }
@@ -148,22 +199,17 @@ impl Link {
         Ok(())
     }
 
-    /// The map of the first extent that `range` touches, in sectors of the disk, and the rest of the range.
-    pub(crate) fn map_front(
-        &self,
+    /// What is allocated in `range`: runs in order, without a gap, in sectors of the disk.
+    pub(crate) fn map<'a>(
+        &'a self,
         range: SectorRange,
-    ) -> (Box<dyn Iterator<Item = MapRun> + Send + '_>, SectorRange) {
-        let Some((placed, piece)) = self.pieces(range).next() else {
-            return (Box::new(std::iter::empty()), SectorRange::default());
-        };
-        let (_, rest) = range.split_at(placed.range.end());
-        let base = placed.range.start();
-        let runs = placed.extent.map(piece).map(move |run| {
-            let (run, state) = run.map_err(|error| placed.named(error))?;
-            let first = Sector::new(run.start().get().saturating_add(base.get()));
-            Ok((clamped(first, run.count()), state))
-        });
-        (Box::new(runs), rest)
+    ) -> Box<dyn Iterator<Item = MapRun> + Send + 'a> {
+        Box::new(self.pieces(range).flat_map(|(placed, piece)| {
+            placed.extent.map(piece).map(|run| {
+                let (run, state) = run.map_err(|error| placed.named(error))?;
+                Ok((shifted(run, placed.range.start()), state))
+            })
+        }))
     }
 
     pub(crate) fn flush(&self) -> Result<(), Error> {
@@ -208,37 +254,34 @@ impl Link {
         self.descriptor.read().metadata_keys()
     }
 
-    pub(crate) fn info(&self) -> DiskInfo {
+    pub(crate) fn kind(&self) -> DiskKind {
         let descriptor = self.descriptor.read();
-        let adapter = descriptor.metadata("adapterType").unwrap_or_default();
-        let adapter = Adapter::from_name(&adapter);
-        let is_thin = open::is_thin(&descriptor);
-        let sector_size = |key: &str| {
-            descriptor
-                .metadata(key)
-                .and_then(|size| size.parse().ok())
-                .unwrap_or(512)
-        };
-        DiskInfo {
-            kind: DiskKind::from_create_type(
-                &descriptor.create_type().unwrap_or_default(),
-                is_thin,
-            ),
-            capacity: self.capacity,
-            adapter,
-            bios_geometry: Geometry::bios(&descriptor),
-            physical_geometry: Geometry::physical(&descriptor, adapter, self.capacity),
-            links: 1,
-            parent_hint: descriptor.parent_hint().filter(|_| descriptor.has_parent()),
-            uuid: descriptor.metadata("uuid"),
-            logical_sector_size: sector_size("logicalSectorSize"),
-            physical_sector_size: sector_size("physicalSectorSize"),
-            preferred_io: self.grain().unwrap_or(USUAL_GRAIN),
-        }
+        let create_type = descriptor.create_type().unwrap_or_default();
+        DiskKind::from_create_type(&create_type, open::is_thin(&descriptor))
+    }
+
+    pub(crate) fn cid(&self) -> Option<u32> {
+        self.descriptor.read().cid()
+    }
+
+    /// What the descriptor says of a parent; `None` for a base.
+    pub(crate) fn parent(&self) -> Option<ParentReference> {
+        self.descriptor.read().parent()
+    }
+
+    /// What makes the file of the descriptor the same file under another name.
+    pub(crate) fn identity(&self) -> FileIdentity {
+        self.identity
+    }
+
+    /// The same of all files, the descriptor's first.
+    pub(crate) fn files(&self) -> impl Iterator<Item = FileIdentity> + '_ {
+        let extents = self.extents.iter().filter_map(|placed| placed.identity);
+        std::iter::once(self.identity).chain(extents)
     }
 
     /// The largest grain of any extent.
-    fn grain(&self) -> Option<SectorCount> {
+    pub(crate) fn grain(&self) -> Option<SectorCount> {
         self.extents
             .iter()
             .filter_map(|placed| placed.extent.grain())
@@ -246,7 +289,10 @@ impl Link {
     }
 
     /// The parts of `range` that each extent stores, relative to the extent.
-    fn pieces(&self, range: SectorRange) -> impl Iterator<Item = (&PlacedExtent, SectorRange)> {
+    fn pieces(
+        &self,
+        range: SectorRange,
+    ) -> impl Iterator<Item = (&PlacedExtent, SectorRange)> + Send {
         let first = self
             .extents
             .partition_point(|placed| placed.range.end() <= range.start());

@@ -4,9 +4,8 @@ use std::fmt;
 
 use disk_units::SectorRange;
 
-use crate::disk::Disk;
+use crate::chain::Layers;
 use crate::error::{Error, Operation};
-use crate::extent::MapRun;
 
 /// Whether sectors hold data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,65 +14,41 @@ pub enum Allocation {
     Data,
     /// They are recorded as zeros and hide what a parent may have.
     Zero,
-    /// There is nothing: they read as zeros unless a parent has data.
+    /// No link that is open has anything for them: they read as zeros.
     Hole,
+    /// They would come from a parent that is missing; reading them fails. Only disks opened with
+    /// [`OpenOptions::tolerate_missing_parent`](crate::OpenOptions::tolerate_missing_parent) have such sectors.
+    Unknown,
 }
 
-/// A run of sectors that are alike; see [`Disk::extents`].
+/// A run of sectors that are alike; see [`Disk::extents`](crate::Disk::extents).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MapExtent {
     /// The run, in sectors of the disk.
     pub range: SectorRange,
     /// Whether it holds data.
     pub state: Allocation,
-    /// Which link of the chain answers for it: 0 is the one that was opened.
+    /// Which link of the chain answers for it: 0 is the one that was opened, 1 its parent. For a hole it is the last
+    /// link that is open, for unknown sectors the missing one behind that.
     pub depth: u32,
 }
 
-/// The runs of a range of a disk; see [`Disk::extents`].
+/// The runs of a range of a disk; see [`Disk::extents`](crate::Disk::extents).
 pub struct Extents<'a> {
-    disk: &'a Disk,
-    rest: SectorRange,
-    /// The runs of the extent that the walk is in.
-    runs: Option<Box<dyn Iterator<Item = MapRun> + Send + 'a>>,
+    /// The runs as the links report them.
+    runs: Layers<'a>,
     /// A run that may still grow.
     pending: Option<MapExtent>,
     failed: Option<Error>,
 }
 
 impl<'a> Extents<'a> {
-    /// The walk over `range`; if it does not lie on the disk, `failed` is all that the walk yields.
-    pub(crate) fn new(disk: &'a Disk, range: SectorRange, failed: Option<Error>) -> Self {
-        let rest = if failed.is_none() {
-            range
-        } else {
-            SectorRange::default()
-        };
+    /// The walk over `runs`; if `failed`, that is all that it yields.
+    pub(crate) fn new(runs: Layers<'a>, failed: Option<Error>) -> Self {
         Self {
-            disk,
-            rest,
-            runs: None,
+            runs,
             pending: None,
             failed,
-        }
-    }
-
-    /// The next run as the extents report it.
-    fn next_run(&mut self) -> Option<Result<MapExtent, Error>> {
-        loop {
-            if let Some(run) = self.runs.as_mut().and_then(Iterator::next) {
-                return Some(run.map(|(range, state)| MapExtent {
-                    range,
-                    state,
-                    depth: 0,
-                }));
-            }
-            if self.rest.is_empty() {
-                return None;
-            }
-            let (runs, rest) = self.disk.link().map_front(self.rest);
-            self.rest = rest;
-            self.runs = Some(runs);
         }
     }
 }
@@ -83,7 +58,7 @@ impl Iterator for Extents<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         while self.failed.is_none() {
-            match self.next_run() {
+            match self.runs.next() {
                 Some(Ok(run)) => match self.pending.take() {
                     None => self.pending = Some(run),
                     Some(before) if (before.state, before.depth) == (run.state, run.depth) => {
@@ -96,8 +71,6 @@ impl Iterator for Extents<'_> {
                     }
                 },
                 Some(Err(error)) => {
-                    self.rest = SectorRange::default();
-                    self.runs = None;
                     self.failed = Some(error.during(Operation::Map, None));
                 }
                 None => break,
@@ -114,7 +87,7 @@ impl fmt::Debug for Extents<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Extents")
-            .field("rest", &self.rest)
+            .field("pending", &self.pending)
             .finish_non_exhaustive()
     }
 }

@@ -53,6 +53,20 @@ pub(crate) fn relative(range: SectorRange, base: Sector) -> SectorRange {
     clamped(Sector::new(start.get()), range.count())
 }
 
+/// `range` moved on by `base`, clamped at the highest position there is.
+pub(crate) fn shifted(range: SectorRange, base: Sector) -> SectorRange {
+    let start = range.start().get().saturating_add(base.get());
+    clamped(Sector::new(start), range.count())
+}
+
+/// The part of a buffer that begins at sector `start` which stands for `range`; empty unless `range` lies in it.
+pub(crate) fn part_of(buf: &mut [u8], start: Sector, range: SectorRange) -> &mut [u8] {
+    let range = relative(range, start);
+    let first = buffer_len(SectorCount::new(range.start().get()));
+    let end = buffer_len(SectorCount::new(range.end().get()));
+    buf.get_mut(first..end).unwrap_or_default()
+}
+
 /// Takes the first `count` sectors off a buffer that is being filled.
 pub(crate) fn take_front_mut<'a>(buf: &mut &'a mut [u8], count: SectorCount) -> &'a mut [u8] {
     let bytes = buffer_len(count).min(buf.len());

@@ -6,10 +6,82 @@ mod support;
 
 use std::io;
 
-use support::image::{MemoryGate, SparseImage, descriptor};
+use support::esx::CowdImage;
+use support::image::{MemoryGate, SparseImage, child_of, descriptor};
 use support::recording::{Change, Failure, Recording, crash};
 use support::{Numbers, content, range};
-use vmdk_engine::{Disk, ErrorKind, Sector, ZeroMode};
+use vmdk_engine::{Disk, Error, ErrorKind, Sector, ZeroMode};
+
+/// What is crashed: a file of a disk, among the others that the disk needs.
+struct Subject {
+    /// The disk without the file.
+    others: MemoryGate,
+    name: &'static str,
+    before: Vec<u8>,
+    capacity: u64,
+    /// What every sector is filled with.
+    content: u8,
+    /// Where the dirty byte stands in the file.
+    dirty_byte: usize,
+}
+
+impl Subject {
+    fn alone(image: &SparseImage) -> Self {
+        Self {
+            others: MemoryGate::default(),
+            name: "disk.vmdk",
+            before: image.build(),
+            capacity: image.capacity,
+            content: 0,
+            dirty_byte: 72,
+        }
+    }
+
+    /// The same over a parent full of data.
+    fn child(image: &SparseImage) -> Self {
+        let text = child_of(&image.text, 2, 0x1f2e_3d4c, "base.vmdk");
+        let image = SparseImage {
+            text,
+            ..image.clone()
+        };
+        Self {
+            others: over_data(image.capacity),
+            content: 0x77,
+            ..Self::alone(&image)
+        }
+    }
+
+    /// A copy-on-write extent of ESX over a parent full of data.
+    fn cowd(capacity: u32, grain: u32) -> Self {
+        let line = format!("RW {capacity} VMFSSPARSE \"delta\"");
+        let text = child_of(
+            &descriptor("vmfsSparse", &[&line]),
+            2,
+            0x1f2e_3d4c,
+            "base.vmdk",
+        );
+        Self {
+            others: over_data(capacity.into()).with("disk.vmdk", text),
+            name: "delta",
+            before: CowdImage::new(capacity, grain).build(),
+            capacity: capacity.into(),
+            content: 0x77,
+            dirty_byte: 1648,
+        }
+    }
+
+    fn try_open(&self, recording: &Recording) -> Result<Disk, Error> {
+        let gate = self.others.clone().with_recording(self.name, recording);
+        Disk::open("disk.vmdk", &gate.options().writable(true))
+    }
+}
+
+fn over_data(capacity: u64) -> MemoryGate {
+    let line = format!("RW {capacity} FLAT \"flat\" 0");
+    MemoryGate::default()
+        .with("base.vmdk", descriptor("monolithicFlat", &[&line]))
+        .with("flat", vec![0x77; usize::try_from(capacity).unwrap() * 512])
+}
 
 fn open(recording: &Recording) -> Disk {
     Disk::open("disk.vmdk", &recording.options().writable(true)).unwrap()
@@ -47,11 +119,12 @@ fn count(recording: &Recording) -> usize {
     recording.changes().len()
 }
 
-/// Random work on a disk of `capacity` sectors; each write fills its sectors with one byte of its own.
-fn work(recording: &Recording, capacity: u64, seed: u64) -> History {
-    let disk = open(recording);
+/// Random work on a disk; each write fills its sectors with one byte of its own.
+fn work(subject: &Subject, recording: &Recording, seed: u64) -> History {
+    let disk = subject.try_open(recording).unwrap();
+    let capacity = subject.capacity;
     let mut history = History {
-        sectors: vec![vec![(0, 0)]; usize::try_from(capacity).unwrap()],
+        sectors: vec![vec![(0, subject.content)]; usize::try_from(capacity).unwrap()],
         flushes: Vec::new(),
     };
     let mut numbers = Numbers::new(seed);
@@ -89,16 +162,17 @@ fn work(recording: &Recording, capacity: u64, seed: u64) -> History {
     history
 }
 
-fn crash_everywhere(image: &SparseImage, seed: u64) {
-    let before = image.build();
+fn crash_everywhere(subject: &Subject, seed: u64) {
+    let before = &subject.before;
     let recording = Recording::new(before.clone());
-    let history = work(&recording, image.capacity, seed);
+    let history = work(subject, &recording, seed);
     let changes = recording.changes();
     let mut numbers = Numbers::new(seed + 1);
     for stop in 0..=changes.len() {
-        let file = crash(&before, &changes[..stop], &mut numbers);
+        let file = crash(before, &changes[..stop], &mut numbers);
         let after = Recording::new(file);
-        let disk = Disk::open("disk.vmdk", &after.options().writable(true))
+        let disk = subject
+            .try_open(&after)
             .unwrap_or_else(|error| panic!("seed {seed}, stopped at {stop}: {error}"));
         for (number, sector) in content(&disk).chunks(512).enumerate() {
             let value = sector[0];
@@ -111,8 +185,8 @@ fn crash_everywhere(image: &SparseImage, seed: u64) {
         disk.write_at(Sector::ZERO, &[0xcc; 512]).unwrap();
         disk.close().unwrap();
         let bytes = after.bytes();
-        assert_eq!(bytes[72], 0);
-        drop(open(&after));
+        assert_eq!(bytes[subject.dirty_byte], 0);
+        drop(subject.try_open(&after).unwrap());
     }
 }
 
@@ -127,9 +201,27 @@ fn a_crash_anywhere_loses_nothing_that_was_flushed() {
                     preallocated,
                     ..SparseImage::monolithic(600)
                 };
-                crash_everywhere(&image, seed);
+                crash_everywhere(&Subject::alone(&image), seed);
             }
         }
+    }
+}
+
+/// What a crash leaves of a child shows its parent's data or its own, and nothing else.
+#[test]
+fn a_crash_of_a_child_is_survived() {
+    for seed in 30..33 {
+        for (version, flags) in [(1, 3), (2, 7)] {
+            let image = SparseImage {
+                version,
+                flags,
+                preallocated: seed % 2 == 0,
+                ..SparseImage::monolithic(600)
+            };
+            crash_everywhere(&Subject::child(&image), seed);
+        }
+        crash_everywhere(&Subject::cowd(600, 1), seed);
+        crash_everywhere(&Subject::cowd(600, 16), seed);
     }
 }
 

@@ -222,7 +222,7 @@ fn headers_of_sparse_extents() {
             NOT_YET,
             NOT_YET,
         ),
-        ("SESparse", vec![u64_at(0, 0xcafe_babe)], NOT_YET, NOT_YET),
+        ("SESparse", vec![u64_at(0, 0xcafe_babe)], BAD, BAD),
         (
             "unknown signature",
             vec![(0, b"QFI\xfb".to_vec())],
@@ -570,7 +570,9 @@ fn streams() {
 fn descriptors() {
     let flat = |line: &str| descriptor("monolithicFlat", &[line]);
     let good_line = "RW 8 FLAT \"a\" 0";
-    use ErrorKind::{AccessRefused, Encoding, Encrypted, ExtentNotFound, InvalidChain};
+    use ErrorKind::{
+        AccessRefused, Encoding, Encrypted, ExtentNotFound, InvalidChain, ParentNotFound,
+    };
     for (name, text, read_only, writable) in [
         ("good", flat(good_line), Fine, Fine),
         ("CRLF", flat(good_line).replace('\n', "\r\n"), Fine, Fine),
@@ -700,18 +702,8 @@ fn descriptors() {
             BAD,
         ),
         ("sparse", flat("RW 2048 SPARSE \"s\""), Fine, Fine),
-        (
-            "COWD extent",
-            flat("RW 8 VMFSSPARSE \"a\""),
-            NOT_YET,
-            NOT_YET,
-        ),
-        (
-            "SESparse extent",
-            flat("RW 8 SESPARSE \"a\""),
-            NOT_YET,
-            NOT_YET,
-        ),
+        ("COWD extent", flat("RW 8 VMFSSPARSE \"a\""), BAD, BAD),
+        ("SESparse extent", flat("RW 8 SESPARSE \"a\""), BAD, BAD),
         ("RDM", flat("RW 8 VMFSRDM \"a\""), NOT_YET, NOT_YET),
         ("unknown extent", flat("RW 8 CLOUD \"a\""), NOT_YET, NOT_YET),
         (
@@ -726,8 +718,8 @@ fn descriptors() {
                 "parentCID=ffffffff",
                 "parentCID=12345678\nparentFileNameHint=\"p.vmdk\"",
             ),
-            NOT_YET,
-            NOT_YET,
+            Open(ParentNotFound),
+            Open(ParentNotFound),
         ),
         (
             "change tracking",
@@ -928,7 +920,7 @@ fn single_links() {
     };
     let gate = MemoryGate::default().with("disk.vmdk", child.build());
     let error = Disk::open("disk.vmdk", &gate.options()).unwrap_err();
-    assert_eq!(error.kind(), Unsupported);
+    assert_eq!(error.kind(), ErrorKind::ParentNotFound);
     assert!(error.to_string().contains("base.vmdk"), "{error}");
     let disk = Disk::open("disk.vmdk", &gate.options().single_link(true)).unwrap();
     assert_eq!(disk.info().parent_hint.as_deref(), Some("base.vmdk"));

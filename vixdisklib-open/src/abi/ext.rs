@@ -136,7 +136,8 @@ fn ext_extent(extent: &MapExtent) -> VixDiskLibExtExtent {
         offset: extent.range.start().get(),
         length: extent.range.count().get(),
         flags: match extent.state {
-            Allocation::Data => VIXDISKLIBEXT_EXTENT_ALLOCATED,
+            // What a missing parent may have is no hole: a caller that reads it must meet the error.
+            Allocation::Data | Allocation::Unknown => VIXDISKLIBEXT_EXTENT_ALLOCATED,
             // A link holds an entry for it that says zero.
             Allocation::Zero => VIXDISKLIBEXT_EXTENT_ALLOCATED | VIXDISKLIBEXT_EXTENT_ZERO,
             Allocation::Hole => VIXDISKLIBEXT_EXTENT_ZERO,

@@ -1,8 +1,8 @@
-//! The grain tables of one open disk, kept in bounded memory.
+//! The grain tables of one open disk, its parents included, kept in bounded memory.
 //!
 //! A table lives in exactly one place: a slot of a shard, found by its key. Its entries are read and changed only
 //! under the shard's lock, so that there is never a second, older copy to write back or to answer from. Readers that
-//! hit share the lock; a miss reads 2 KiB under the exclusive lock of one shard of [`SHARDS`].
+//! hit share the lock; a miss reads one table under the exclusive lock of one shard of [`SHARDS`].
 //!
 //! A full shard drops its oldest tables, with a second chance for those used since. Changed tables stay until they
 //! have been written back; they are counted, so that who changes them can bound their number.
@@ -19,7 +19,7 @@ pub(crate) const CACHE_BYTES: usize = 16 << 20;
 
 const SHARDS: usize = 16;
 
-/// Which table: the extent's number in the disk, and the table's number in the extent.
+/// Which table: the extent's number in the chain, and the table's number in the extent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct TableKey {
     pub(crate) extent: u32,
@@ -42,11 +42,21 @@ impl Slot {
     fn is_changed(&self) -> bool {
         self.version != self.written
     }
+
+    fn bytes(&self) -> usize {
+        const ENTRY: usize = size_of::<u32>();
+        let entries = self.entries.as_ref().map_or(0, |entries| entries.len());
+        entries
+            .saturating_mul(ENTRY)
+            .saturating_add(size_of::<Self>())
+    }
 }
 
 #[derive(Debug, Default)]
 struct Shard {
     slots: HashMap<TableKey, Slot>,
+    /// What the slots take up, about.
+    bytes: usize,
     /// Oldest first; each key of `slots` once.
     order: VecDeque<TableKey>,
 }
@@ -59,21 +69,20 @@ pub(crate) struct ChangedTable {
     pub(crate) entries: Entries,
 }
 
-/// All cached grain tables of one disk.
+/// All cached grain tables of one disk and its parents.
 #[derive(Debug)]
 pub(crate) struct TableCache {
     shards: [RwLock<Shard>; SHARDS],
-    tables_per_shard: usize,
+    bytes_per_shard: usize,
     changed: AtomicUsize,
 }
 
 impl TableCache {
-    /// A cache of `bytes` for tables of `table_bytes`, or the largest such in the disk.
-    pub(crate) fn new(bytes: usize, table_bytes: usize) -> Self {
-        let tables = bytes.checked_div(table_bytes).unwrap_or(0) / SHARDS;
+    /// A cache of `bytes`.
+    pub(crate) fn new(bytes: usize) -> Self {
         Self {
             shards: Default::default(),
-            tables_per_shard: tables.max(1),
+            bytes_per_shard: bytes / SHARDS,
             changed: AtomicUsize::new(0),
         }
     }
@@ -123,12 +132,14 @@ impl TableCache {
         load: impl FnOnce() -> Result<Entries, Error>,
         change: impl FnOnce(&mut [u32]),
     ) -> Result<(), Error> {
-        let mut shard = self.shard(key).write();
-        if !shard.slots.contains_key(&key) {
+        let mut guard = self.shard(key).write();
+        if !guard.slots.contains_key(&key) {
             let entries = load()?;
-            self.insert(&mut shard, key, entries);
+            self.insert(&mut guard, key, entries);
         }
+        let shard = &mut *guard;
         if let Some(slot) = shard.slots.get_mut(&key) {
+            let before = slot.bytes();
             change(
                 slot.entries
                     .get_or_insert_with(|| vec![0; length].into_boxed_slice()),
@@ -137,6 +148,8 @@ impl TableCache {
                 self.changed.fetch_add(1, Ordering::Relaxed);
             }
             slot.version = slot.version.wrapping_add(1);
+            let grown = slot.bytes().saturating_sub(before);
+            shard.bytes = shard.bytes.saturating_add(grown);
         }
         Ok(())
     }
@@ -169,8 +182,15 @@ impl TableCache {
     }
 
     fn insert(&self, shard: &mut RwLockWriteGuard<'_, Shard>, key: TableKey, entries: Entries) {
+        let slot = Slot {
+            entries,
+            used: AtomicBool::new(false),
+            version: 0,
+            written: 0,
+        };
+        let bytes = slot.bytes();
         let mut chances = shard.order.len().saturating_mul(2);
-        while shard.slots.len() >= self.tables_per_shard && chances > 0 {
+        while shard.bytes.saturating_add(bytes) > self.bytes_per_shard && chances > 0 {
             chances = chances.saturating_sub(1);
             let Some(oldest) = shard.order.pop_front() else {
                 break;
@@ -180,18 +200,14 @@ impl TableCache {
                 .get(&oldest)
                 .is_none_or(|slot| !slot.is_changed() && !slot.used.swap(false, Ordering::Relaxed));
             if may_go {
-                shard.slots.remove(&oldest);
+                let freed = shard.slots.remove(&oldest).map_or(0, |slot| slot.bytes());
+                shard.bytes = shard.bytes.saturating_sub(freed);
             } else {
                 shard.order.push_back(oldest);
             }
         }
         shard.order.push_back(key);
-        let slot = Slot {
-            entries,
-            used: AtomicBool::new(false),
-            version: 0,
-            written: 0,
-        };
+        shard.bytes = shard.bytes.saturating_add(bytes);
         shard.slots.insert(key, slot);
     }
 
@@ -218,7 +234,7 @@ mod tests {
 
     #[test]
     fn memory_stays_bounded_and_changes_are_never_dropped() {
-        let cache = TableCache::new(64 * 2048, 2048);
+        let cache = TableCache::new(64 * 2048);
         cache
             .change(key(5), 512, || Ok(None), |entries| entries[0] = 99)
             .expect("no load fails");
@@ -245,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_change_during_write_back_is_not_lost() {
-        let cache = TableCache::new(1 << 20, 2048);
+        let cache = TableCache::new(1 << 20);
         let set = |value| {
             cache
                 .change(key(1), 512, || Ok(None), |entries| entries[0] = value)
@@ -264,14 +280,11 @@ mod tests {
 
     #[test]
     fn used_tables_outlive_a_scan() {
-        let cache = TableCache::new(64 * 2048, 2048);
+        let cache = TableCache::new(64 * 2048);
+        let load = || Ok(Some(vec![1; 512].into()));
         for table in 0..2000 {
-            cache
-                .read(key(0), || Ok(None), first)
-                .expect("no load fails");
-            cache
-                .read(key(table), || Ok(None), first)
-                .expect("no load fails");
+            cache.read(key(0), load, first).expect("no load fails");
+            cache.read(key(table), load, first).expect("no load fails");
         }
         assert!(cache.peek(key(0), first).is_some());
     }

@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use disk_units::{ByteLen, Sector, SectorCount, SectorRange};
 use parking_lot::Mutex;
 
-use super::{Extent, MapRun, ZeroMode};
+use super::{Below, Extent, MapRun, ZeroMode};
 use crate::error::{Cause, Error, ErrorKind, IoFault, Refusal};
 use crate::fuse::Fuse;
 use crate::map::Allocation;
@@ -84,7 +84,12 @@ impl FlatExtent {
 }
 
 impl Extent for FlatExtent {
-    fn read(&self, start: Sector, buf: &mut [u8]) -> Result<(), Error> {
+    fn read(
+        &self,
+        start: Sector,
+        buf: &mut [u8],
+        _holes: &mut Vec<SectorRange>,
+    ) -> Result<(), Error> {
         let range = self.in_file(clamped(start, SectorCount::ZERO));
         self.storage
             .read_exact_at(buf, range.start)
@@ -99,14 +104,19 @@ impl Extent for FlatExtent {
         })
     }
 
-    fn write(&self, start: Sector, buf: &[u8]) -> Result<(), Error> {
+    fn write(&self, start: Sector, buf: &[u8], _below: &dyn Below) -> Result<(), Error> {
         let range = self.in_file(clamped(start, SectorCount::ZERO));
         self.storage
             .write_all_at(buf, range.start)
             .map_err(|error| IoFault::new("the file cannot be written", error).into())
     }
 
-    fn write_zeroes(&self, range: SectorRange, mode: ZeroMode) -> Result<(), Error> {
+    fn write_zeroes(
+        &self,
+        range: SectorRange,
+        mode: ZeroMode,
+        _below: &dyn Below,
+    ) -> Result<(), Error> {
         let range = self.in_file(range);
         let result = match self.zero_quickly(range.clone(), mode.may_free()) {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => {
@@ -120,13 +130,18 @@ impl Extent for FlatExtent {
         result.map_err(|error| IoFault::new("the file cannot be zeroed", error).into())
     }
 
-    fn zeroes_fast(&self, _range: SectorRange, _mode: ZeroMode) -> Result<bool, Error> {
+    fn zeroes_fast(
+        &self,
+        _range: SectorRange,
+        _mode: ZeroMode,
+        _below: &dyn Below,
+    ) -> Result<bool, Error> {
         Ok(*self
             .can_punch_holes
             .get_or_init(|| self.storage.can_punch_holes()))
     }
 
-    fn trim(&self, range: SectorRange) -> Result<(), Error> {
+    fn trim(&self, range: SectorRange, _below: &dyn Below) -> Result<(), Error> {
         match self.zero_quickly(self.in_file(range), true) {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => {
                 tracing::debug!(%range, "the file system cannot discard; the data stays");

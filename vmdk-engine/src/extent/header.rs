@@ -9,7 +9,7 @@ use crate::error::{Cause, Error, ErrorKind, IoFault};
 use crate::layout::{
     COWD_MAGIC, FLAG_COMPRESSED, FLAG_MARKERS, FLAG_NEWLINES, FLAG_REDUNDANT, FLAG_ZEROED,
     GD_AT_END, INCOMPATIBLE_FLAGS, MARKER_END, MARKER_FOOTER, Marker, NEWLINE_BYTES,
-    SESPARSE_MAGIC, SPARSE_MAGIC, SparseHeader, UNFINISHED_SPARSE_MAGIC,
+    SESPARSE_MAGIC, SPARSE_MAGIC, SparseHeader, UNCLEAN_SHUTDOWN_AT, UNFINISHED_SPARSE_MAGIC,
 };
 use crate::storage::Storage;
 use crate::units::{GrainSize, clamped};
@@ -59,8 +59,6 @@ pub(crate) enum HeaderError {
     ReadOnlyVersion,
     #[error("{0}; the disk must be repaired before it is written")]
     NeedsRepair(&'static str),
-    #[error("{0} are not supported yet")]
-    OtherFormat(&'static str),
 }
 
 impl Cause for HeaderError {
@@ -69,9 +67,7 @@ impl Cause for HeaderError {
             Self::Version(_) | Self::UnknownFlags(_) | Self::ReadOnlyVersion => {
                 ErrorKind::UnsupportedVersion
             }
-            Self::Algorithm(_) | Self::ReadOnlyShape(_) | Self::OtherFormat(_) => {
-                ErrorKind::Unsupported
-            }
+            Self::Algorithm(_) | Self::ReadOnlyShape(_) => ErrorKind::Unsupported,
             Self::NeedsRepair(_) => ErrorKind::NeedsRepair,
             _ => ErrorKind::InvalidDisk,
         }
@@ -82,22 +78,22 @@ impl Cause for HeaderError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signature {
     HostedSparse,
+    Cowd,
+    SeSparse,
     Text,
 }
 
 impl Signature {
-    /// Tells a sparse extent from text, and refuses formats that are known but not offered.
+    /// Tells the extent formats from each other and from text.
     pub(crate) fn of(first_bytes: &[u8]) -> Result<Self, HeaderError> {
         if first_bytes.starts_with(SPARSE_MAGIC) {
             Ok(Self::HostedSparse)
         } else if first_bytes.starts_with(UNFINISHED_SPARSE_MAGIC) {
             Err(HeaderError::Unfinished)
         } else if first_bytes.starts_with(COWD_MAGIC) {
-            Err(HeaderError::OtherFormat("ESX copy-on-write extents (COWD)"))
+            Ok(Self::Cowd)
         } else if first_bytes.starts_with(&SESPARSE_MAGIC) {
-            Err(HeaderError::OtherFormat(
-                "space-efficient sparse extents (SESparse)",
-            ))
+            Ok(Self::SeSparse)
         } else {
             Ok(Self::Text)
         }
@@ -127,12 +123,27 @@ pub(crate) struct SparseShape {
     pub(crate) has_zeroed_grains: bool,
     /// Whoever wrote last did not finish.
     pub(crate) is_dirty: bool,
+    /// What the header takes up.
+    pub(crate) header_len: SectorCount,
+    /// Where the byte stands that is set while changes are pending.
+    pub(crate) dirty_byte: ByteLen,
+    /// The header's note of the first unused sector, in formats that have one.
+    pub(crate) free_sector: Option<FreeSector>,
     /// Why the extent cannot be written, if it cannot.
-    read_only: Option<ReadOnlyReason>,
+    pub(super) read_only: Option<ReadOnlyReason>,
+}
+
+/// A header's note of the first sector of the file that was never used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FreeSector {
+    /// Where its 32 bits stand.
+    pub(crate) position: ByteLen,
+    /// What they were when the extent was opened.
+    pub(crate) first: Sector,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum ReadOnlyReason {
+pub(super) enum ReadOnlyReason {
     Version,
     Shape(&'static str),
     Damage(&'static str),
@@ -232,6 +243,9 @@ impl SparseShape {
             has_markers: flags & FLAG_MARKERS != 0,
             has_zeroed_grains: flags & FLAG_ZEROED != 0 && header.version.get() >= 2,
             is_dirty: header.unclean_shutdown != 0,
+            header_len: SectorCount::new(1),
+            dirty_byte: ByteLen::new(UNCLEAN_SHUTDOWN_AT),
+            free_sector: None,
             read_only,
         })
     }
@@ -259,7 +273,7 @@ impl SparseShape {
 
     /// Header, descriptor and directories: where neither a table nor a grain can lie.
     pub(crate) fn reserved(&self) -> impl Iterator<Item = SectorRange> + '_ {
-        let header = SectorRange::whole(SectorCount::new(1));
+        let header = SectorRange::whole(self.header_len);
         let directory = |start| clamped(start, self.directory_len());
         [
             Some(header),
@@ -273,7 +287,7 @@ impl SparseShape {
 }
 
 /// The whole sectors of a file.
-trait WholePart {
+pub(super) trait WholePart {
     fn whole_part(self) -> SectorCount;
 }
 
@@ -283,7 +297,7 @@ impl WholePart for ByteLen {
     }
 }
 
-fn field(field: &'static str, value: u64) -> HeaderError {
+pub(super) fn field(field: &'static str, value: u64) -> HeaderError {
     HeaderError::Field { field, value }
 }
 
@@ -302,7 +316,7 @@ fn read_header(
         .map_err(|error| IoFault::new("reading the header", error))?;
     match Signature::of(&bytes)? {
         Signature::HostedSparse => {}
-        Signature::Text => return Err(HeaderError::WrongMagic.into()),
+        _ => return Err(HeaderError::WrongMagic.into()),
     }
     SparseHeader::read_from_bytes(&bytes).map_err(|_| HeaderError::WrongMagic.into())
 }
@@ -335,7 +349,7 @@ fn check_header(header: &SparseHeader) -> Result<(), HeaderError> {
     Ok(())
 }
 
-fn check_grain(sectors: u64) -> Result<GrainSize, HeaderError> {
+pub(super) fn check_grain(sectors: u64) -> Result<GrainSize, HeaderError> {
     GrainSize::new(sectors)
         .filter(|_| sectors <= MAX_GRAIN_SECTORS)
         .ok_or_else(|| field("grain size", sectors))

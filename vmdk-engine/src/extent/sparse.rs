@@ -1,11 +1,12 @@
-//! Hosted sparse extents: grains that are allocated when they are first written.
+//! Hosted sparse and COWD extents: grains that are allocated when they are first written.
 //!
 //! Reading looks up runs of grains in the cached tables and reads each run at once; no lock is held meanwhile.
 //! Writing to allocated grains does the same. What changes tables works so:
 //!
 //! * whoever allocates or frees grains first claims them, so that two writers cannot both allocate one grain;
 //! * new grains lie behind the end of the file, which is extended first, so that what nobody writes reads as zeros;
-//! * a grain appears in its table, in memory, only after its data has been written; readers see zeros until then;
+//! * a grain appears in its table, in memory, only after its data has been written; readers see what was there before
+//!   until then: zeros, or what the parents have;
 //! * changed tables are written by [`write_back`], behind a sync of the data that they point to;
 //! * the place of a freed grain is never used again while the disk is open, so that a reader or writer that still has
 //!   the old entry meets zeros at worst, never another grain. The space itself is given back as a hole.
@@ -21,13 +22,14 @@ use parking_lot::Mutex;
 
 use self::allocate::Space;
 use self::write_back::WriteBack;
-use super::table::{Place, TableError, Tables};
-use super::{Extent, MapRun, ZeroMode};
+use super::runs::Place;
+use super::table::Tables;
+use super::{Below, Extent, MapRun, ZeroMode};
 use crate::error::{Error, IoFault, Refusal};
 use crate::fuse::Fuse;
 use crate::storage::{Storage, write_zeros};
 use crate::units::{
-    GrainSize, byte_position, byte_range, clamped, range_of, take_front, take_front_mut,
+    GrainSize, buffer_len, byte_position, byte_range, clamped, range_of, take_front,
 };
 
 /// Grains in a growing file.
@@ -72,7 +74,9 @@ impl SparseExtent {
         tables.shape.check_writable()?;
         let scanned = scan::scan(&*storage, &tables)?;
         let grain = tables.shape.grain;
-        let tail = grain.round_up(scanned.file.get().max(tables.shape.data_start.get()));
+        let used = scanned.file.get().max(tables.shape.data_start.get());
+        let free = tables.shape.free_sector.map_or(0, |free| free.first.get());
+        let tail = grain.round_up(used.max(free));
         let writer = Writer {
             fuse,
             // Asked while nobody extends the file: the answer must not cost a new grain its first sectors.
@@ -127,27 +131,45 @@ impl SparseExtent {
         .map_err(|error| IoFault::new("writing zeros", error).into())
     }
 
+    /// Makes sectors of the file read as zeros and gives their space back, where the file system can.
+    fn free_in_place(&self, place: Sector, count: SectorCount) -> Result<(), Error> {
+        match self.storage.punch_hole(byte_range(clamped(place, count))) {
+            Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {
+                self.zero_in_place(place, count)
+            }
+            result => result.map_err(|error| IoFault::new("freeing grains", error).into()),
+        }
+    }
+
     /// Writes into grains that had no place when they were looked up.
-    fn write_new(&self, writer: &Writer, range: SectorRange, mut buf: &[u8]) -> Result<(), Error> {
+    fn write_new(
+        &self,
+        writer: &Writer,
+        range: SectorRange,
+        mut buf: &[u8],
+        below: &dyn Below,
+    ) -> Result<(), Error> {
         let _claim = writer.space.claim(self.grain_size(), range);
         for run in self.tables.runs(range) {
             let run = run?;
             let part = take_front(&mut buf, run.range.count());
+            let fill = |place| self.write_data(place, part);
             match run.place {
-                Place::At(place) => self.write_data(place, part)?,
-                Place::Unallocated | Place::Zeroed => {
-                    self.allocate(writer, run.range, |place| self.write_data(place, part))?;
-                }
+                Place::At(place) => fill(place)?,
+                Place::Unallocated => self.allocate(writer, run.range, Some(below), fill)?,
+                Place::Zeroed => self.allocate(writer, run.range, None, fill)?,
             }
         }
         Ok(())
     }
 
-    /// Allocates the grains of a run, lets `fill` write at the place of the run's first sector, and enters them.
+    /// Allocates the grains of a run, lets `fill` write at the place of the run's first sector, and enters them. What
+    /// the run leaves of its first and last grain gets the content of `below`, or stays zeros.
     fn allocate(
         &self,
         writer: &Writer,
         run: SectorRange,
+        below: Option<&dyn Below>,
         fill: impl FnOnce(Sector) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let size = self.grain_size();
@@ -155,7 +177,9 @@ impl SparseExtent {
         let count = grains.end.saturating_sub(grains.start);
         let first = writer.space.reserve(count)?;
         let offset = SectorCount::new(size.offset_in(run.start()));
-        if let Err(error) = fill(first.checked_add(offset).unwrap_or(first)) {
+        let copied = below.map_or(Ok(()), |below| self.copy_around(run, first, below));
+        let filled = copied.and_then(|()| fill(first.checked_add(offset).unwrap_or(first)));
+        if let Err(error) = filled {
             writer.space.give_back(first, count);
             return Err(error);
         }
@@ -167,53 +191,158 @@ impl SparseExtent {
         })
     }
 
-    /// Frees whole grains: they read as zeros from now on.
-    fn free(&self, writer: &Writer, grains: std::ops::Range<u64>) -> Result<(), Error> {
-        let range = self.sectors_of(&grains);
-        if range.is_empty() {
-            return Ok(());
-        }
-        let size = self.grain_size();
-        let entry = u32::from(self.tables.shape.has_zeroed_grains);
-        let _claim = writer.space.claim(size, range);
-        for run in self.tables.runs(range) {
-            let run = run?;
-            let Place::At(place) = run.place else {
-                continue;
-            };
-            let grains = grains_around(size, run.range);
-            let count = size.round_up(run.range.count().get());
-            self.tables.set_entries(grains, |_| entry)?;
-            writer.note_freed(clamped(place, SectorCount::new(count)));
+    /// Copies what lies below the rest of a run's first and last grain; the first grain's new place is `first`.
+    fn copy_around(&self, run: SectorRange, first: Sector, below: &dyn Below) -> Result<(), Error> {
+        let grains = self.sectors_of(&grains_around(self.grain_size(), run));
+        let (head, _) = grains.split_at(run.start());
+        let (_, tail) = grains.split_at(run.end());
+        for part in [head, tail] {
+            if below.first_data(part)?.is_some() {
+                let mut content = vec![0; buffer_len(part.count())];
+                below.read(part.start(), &mut content)?;
+                let offset = part
+                    .start()
+                    .checked_since(grains.start())
+                    .unwrap_or_default();
+                self.write_data(first.checked_add(offset).unwrap_or(first), &content)?;
+            }
         }
         Ok(())
     }
 
-    /// Zeroes what is allocated in `range`, and leaves the rest, which reads as zeros already.
-    fn zero_allocated(&self, range: SectorRange) -> Result<(), Error> {
+    /// Frees whole grains, which read as zeros from now on; but where they show what is below, that is only hidden if
+    /// it takes no space, or if it `must_hide`.
+    fn free(
+        &self,
+        writer: &Writer,
+        grains: std::ops::Range<u64>,
+        below: &dyn Below,
+        must_hide: bool,
+    ) -> Result<(), Error> {
+        let range = self.sectors_of(&grains);
+        if range.is_empty() {
+            return Ok(());
+        }
+        let has_zeroed_grains = self.tables.shape.has_zeroed_grains;
+        let _claim = writer.space.claim(self.grain_size(), range);
         for run in self.tables.runs(range) {
             let run = run?;
-            if let Place::At(place) = run.place {
-                self.zero_in_place(place, run.range.count())?;
+            match run.place {
+                Place::Zeroed => {}
+                Place::At(place) if has_zeroed_grains => {
+                    self.free_run(writer, run.range, place, 1)?;
+                }
+                Place::At(place) => {
+                    self.for_each_part(run.range, below, |part, shows_data| {
+                        let offset = part.start().checked_since(run.range.start());
+                        let place = place.checked_add(offset.unwrap_or_default());
+                        let place = place.unwrap_or_default();
+                        if shows_data {
+                            self.free_in_place(place, part.count())
+                        } else {
+                            self.free_run(writer, part, place, 0)
+                        }
+                    })?;
+                }
+                Place::Unallocated => {
+                    self.for_each_part(run.range, below, |part, shows_data| {
+                        if !shows_data {
+                            Ok(())
+                        } else if has_zeroed_grains {
+                            let grains = grains_around(self.grain_size(), part);
+                            self.tables.set_entries(grains, |_| 1)
+                        } else if must_hide {
+                            self.allocate(writer, part, None, |_| Ok(()))
+                        } else {
+                            Ok(())
+                        }
+                    })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Enters `entry` for grains at `place`, and remembers to give that back.
+    fn free_run(
+        &self,
+        writer: &Writer,
+        run: SectorRange,
+        place: Sector,
+        entry: u32,
+    ) -> Result<(), Error> {
+        let size = self.grain_size();
+        let count = size.round_up(run.count().get());
+        self.tables
+            .set_entries(grains_around(size, run), |_| entry)?;
+        writer.note_freed(clamped(place, SectorCount::new(count)));
+        Ok(())
+    }
+
+    /// Cuts a run of whole grains into those that have data below them and those that have none, in order.
+    fn for_each_part(
+        &self,
+        run: SectorRange,
+        below: &dyn Below,
+        mut each: impl FnMut(SectorRange, bool) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut rest = run;
+        while let Some(data) = below.first_data(rest)? {
+            let grains = self.sectors_of(&grains_around(self.grain_size(), data));
+            let (before, from) = rest.split_at(grains.start());
+            let (with_data, behind) = from.split_at(grains.end());
+            if !before.is_empty() {
+                each(before, false)?;
+            }
+            each(with_data, true)?;
+            rest = behind;
+        }
+        if rest.is_empty() {
+            Ok(())
+        } else {
+            each(rest, false)
+        }
+    }
+
+    /// Zeroes a range that is not whole grains, and leaves what reads as zeros already.
+    fn zero_part(
+        &self,
+        writer: &Writer,
+        range: SectorRange,
+        below: &dyn Below,
+    ) -> Result<(), Error> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        let _claim = writer.space.claim(self.grain_size(), range);
+        for run in self.tables.runs(range) {
+            let run = run?;
+            match run.place {
+                Place::At(place) => self.zero_in_place(place, run.range.count())?,
+                Place::Unallocated if below.first_data(run.range)?.is_some() => {
+                    self.allocate(writer, run.range, Some(below), |_| Ok(()))?;
+                }
+                Place::Unallocated | Place::Zeroed => {}
             }
         }
         Ok(())
     }
 
     /// Zeroes `range` and has space for all of it afterwards.
-    fn allocate_zeros(&self, writer: &Writer, range: SectorRange) -> Result<(), Error> {
-        let size = self.grain_size();
-        let _claim = writer.space.claim(size, range);
+    fn allocate_zeros(
+        &self,
+        writer: &Writer,
+        range: SectorRange,
+        below: &dyn Below,
+    ) -> Result<(), Error> {
+        let _claim = writer.space.claim(self.grain_size(), range);
         for run in self.tables.runs(range) {
             let run = run?;
+            let fill = |place| self.zero_in_place(place, run.range.count());
             match run.place {
-                Place::At(place) => self.zero_in_place(place, run.range.count())?,
-                Place::Unallocated | Place::Zeroed => {
-                    let grains = self.sectors_of(&grains_around(size, run.range));
-                    self.allocate(writer, grains, |place| {
-                        self.zero_in_place(place, grains.count())
-                    })?;
-                }
+                Place::At(place) => fill(place)?,
+                Place::Unallocated => self.allocate(writer, run.range, Some(below), fill)?,
+                Place::Zeroed => self.allocate(writer, run.range, None, fill)?,
             }
         }
         Ok(())
@@ -238,77 +367,87 @@ fn grains_around(size: GrainSize, run: SectorRange) -> std::ops::Range<u64> {
 }
 
 impl Extent for SparseExtent {
-    fn read(&self, start: Sector, mut buf: &mut [u8]) -> Result<(), Error> {
-        for run in self.tables.runs(range_of(start, buf)) {
-            let run = run?;
-            let part = take_front_mut(&mut buf, run.range.count());
-            match run.place {
-                Place::Unallocated | Place::Zeroed => part.fill(0),
-                Place::At(place) => {
-                    self.storage
-                        .read_exact_at(part, byte_position(place))
-                        .map_err(|error| match error.kind() {
-                            std::io::ErrorKind::UnexpectedEof => {
-                                let guest = run.range.start().get();
-                                Error::from(TableError::GrainBeyondEnd { guest })
-                            }
-                            _ => IoFault::new("reading grains", error).into(),
-                        })?;
-                }
-            }
-        }
-        Ok(())
+    fn read(
+        &self,
+        start: Sector,
+        buf: &mut [u8],
+        holes: &mut Vec<SectorRange>,
+    ) -> Result<(), Error> {
+        let runs = self.tables.runs(range_of(start, buf));
+        runs.read(&*self.storage, buf, holes)
     }
 
     fn map<'a>(&'a self, range: SectorRange) -> Box<dyn Iterator<Item = MapRun> + Send + 'a> {
-        Box::new(self.tables.map(range))
+        Box::new(self.tables.runs(range).map_runs())
     }
 
-    fn write(&self, start: Sector, mut buf: &[u8]) -> Result<(), Error> {
+    fn write(&self, start: Sector, mut buf: &[u8], below: &dyn Below) -> Result<(), Error> {
         let writer = self.writer()?;
         for run in self.tables.runs(range_of(start, buf)) {
             let run = run?;
             let part = take_front(&mut buf, run.range.count());
             match run.place {
                 Place::At(place) => self.write_data(place, part)?,
-                Place::Unallocated | Place::Zeroed => self.write_new(writer, run.range, part)?,
+                Place::Unallocated | Place::Zeroed => {
+                    self.write_new(writer, run.range, part, below)?;
+                }
             }
         }
         Ok(())
     }
 
-    fn write_zeroes(&self, range: SectorRange, mode: ZeroMode) -> Result<(), Error> {
+    fn write_zeroes(
+        &self,
+        range: SectorRange,
+        mode: ZeroMode,
+        below: &dyn Below,
+    ) -> Result<(), Error> {
         let writer = self.writer()?;
         if mode.may_free() {
             let (head, whole, tail) = self.split(range);
-            self.zero_allocated(head)?;
-            self.free(writer, whole)?;
-            self.zero_allocated(tail)
+            self.zero_part(writer, head, below)?;
+            self.free(writer, whole, below, true)?;
+            self.zero_part(writer, tail, below)
         } else {
-            self.allocate_zeros(writer, range)
+            self.allocate_zeros(writer, range, below)
         }
     }
 
-    fn zeroes_fast(&self, range: SectorRange, mode: ZeroMode) -> Result<bool, Error> {
-        if mode.may_free() {
-            let (head, whole, tail) = self.split(range);
-            if !whole.is_empty() {
-                return Ok(true);
-            }
-            let mut is_zero = true;
-            for run in self.tables.runs(head).chain(self.tables.runs(tail)) {
-                is_zero &= !matches!(run?.place, Place::At(_));
-            }
-            if is_zero {
-                return Ok(true);
+    fn zeroes_fast(
+        &self,
+        range: SectorRange,
+        mode: ZeroMode,
+        below: &dyn Below,
+    ) -> Result<bool, Error> {
+        let can_punch_holes = self.writer()?.can_punch_holes;
+        if can_punch_holes || !mode.may_free() {
+            return Ok(can_punch_holes);
+        }
+        let (head, whole, tail) = self.split(range);
+        if !whole.is_empty() {
+            // Without an entry for zeros, data below keeps grains from being freed.
+            let frees = self.tables.shape.has_zeroed_grains
+                || below.first_data(self.sectors_of(&whole))?.is_none();
+            return Ok(frees);
+        }
+        for run in self.tables.runs(head).chain(self.tables.runs(tail)) {
+            let run = run?;
+            let is_zero = match run.place {
+                Place::At(_) => false,
+                Place::Zeroed => true,
+                Place::Unallocated => below.first_data(run.range)?.is_none(),
+            };
+            if !is_zero {
+                return Ok(false);
             }
         }
-        Ok(self.writer()?.can_punch_holes)
+        Ok(true)
     }
 
-    fn trim(&self, range: SectorRange) -> Result<(), Error> {
+    fn trim(&self, range: SectorRange, below: &dyn Below) -> Result<(), Error> {
         let writer = self.writer()?;
-        self.free(writer, self.grain_size().whole_grains(range, self.size))
+        let grains = self.grain_size().whole_grains(range, self.size);
+        self.free(writer, grains, below, false)
     }
 
     fn flush(&self) -> Result<(), Error> {

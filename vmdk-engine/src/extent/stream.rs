@@ -14,7 +14,8 @@ use flate2::{Decompress, FlushDecompress, Status};
 use parking_lot::Mutex;
 use zerocopy::FromBytes;
 
-use super::table::{Place, Tables};
+use super::runs::Place;
+use super::table::Tables;
 use super::{Extent, MapRun};
 use crate::error::{Cause, Error, ErrorKind, IoFault};
 use crate::layout::GrainRecord;
@@ -266,24 +267,26 @@ fn inflate_exactly(compressed: &[u8], out: &mut [u8], grain: u64) -> Result<usiz
 }
 
 impl Extent for StreamExtent {
-    fn read(&self, start: Sector, mut buf: &mut [u8]) -> Result<(), Error> {
+    fn read(
+        &self,
+        start: Sector,
+        mut buf: &mut [u8],
+        holes: &mut Vec<SectorRange>,
+    ) -> Result<(), Error> {
         for run in self.tables.runs(range_of(start, buf)) {
             let run = run?;
+            let part = take_front_mut(&mut buf, run.range.count());
             match run.place {
-                Place::Unallocated | Place::Zeroed => {
-                    take_front_mut(&mut buf, run.range.count()).fill(0)
-                }
-                Place::At(record) => {
-                    let part = take_front_mut(&mut buf, run.range.count());
-                    self.read_grain(run.range, record, part)?;
-                }
+                Place::Unallocated => holes.push(run.range),
+                Place::Zeroed => part.fill(0),
+                Place::At(record) => self.read_grain(run.range, record, part)?,
             }
         }
         Ok(())
     }
 
     fn map<'a>(&'a self, range: SectorRange) -> Box<dyn Iterator<Item = MapRun> + Send + 'a> {
-        Box::new(self.tables.map(range))
+        Box::new(self.tables.runs(range).map_runs())
     }
 
     fn grain(&self) -> Option<SectorCount> {

@@ -1,8 +1,6 @@
 //! Grain directory and grain tables: from a sector of the guest to a place in the file.
 //!
 //! The directory is in memory whole (4 bytes for 32 MiB of guest space); tables come through the [`TableCache`].
-//! [`Runs`] walks a range of sectors and yields the longest runs that lie together in the file, which is all that
-//! reading, writing and mapping need to know.
 
 use std::collections::BTreeSet;
 use std::mem;
@@ -10,55 +8,17 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use disk_units::{Sector, SectorCount, SectorRange};
+use disk_units::{Sector, SectorRange};
 use parking_lot::Mutex;
 use zerocopy::FromBytes;
 use zerocopy::little_endian::U32;
 
-use super::MapRun;
 use super::cache::{ChangedTable, Entries, TableCache, TableKey};
 use super::header::SparseShape;
-use crate::error::{Cause, Error, ErrorKind, IoFault};
-use crate::map::Allocation;
+use super::runs::{Lookup, Place, Runs, TableError};
+use crate::error::{Error, IoFault};
 use crate::storage::Storage;
-use crate::units::{byte_position, clamped, is_zero};
-
-/// Damage that is met when a place is looked up or read.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum TableError {
-    #[error("grain table {table} at sector {sector} lies inside other metadata")]
-    TableInMetadata { table: u32, sector: u32 },
-    #[error("grain table {table} at sector {sector} lies behind the end of the file")]
-    TableBeyondEnd { table: u32, sector: u32 },
-    #[error("grain {grain} at sector {sector} lies inside the metadata")]
-    GrainInMetadata { grain: u64, sector: u32 },
-    #[error("the grains from guest sector {guest} of the extent lie behind the end of the file")]
-    GrainBeyondEnd { guest: u64 },
-}
-
-impl Cause for TableError {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::Corrupt
-    }
-}
-
-/// Where a run of guest sectors is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// Nowhere: zeros, or the parent's content.
-    Unallocated,
-    /// Nowhere: zeros, whatever a parent has.
-    Zeroed,
-    /// From this sector of the file on; for compressed grains, the sector of the record.
-    At(Sector),
-}
-
-/// Guest sectors that lie together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Run {
-    pub(crate) range: SectorRange,
-    pub(crate) place: Place,
-}
+use crate::units::{GrainSize, byte_position, clamped, is_zero};
 
 /// The grain directory of one extent, and its way to the tables.
 #[derive(Debug)]
@@ -91,27 +51,8 @@ impl Tables {
     }
 
     /// The runs that make up `range`.
-    pub(crate) fn runs(&self, range: SectorRange) -> Runs<'_> {
-        Runs {
-            tables: self,
-            rest: range,
-            chunk: Chunk::default(),
-            pending: None,
-        }
-    }
-
-    /// The same runs, as a map.
-    pub(crate) fn map(&self, range: SectorRange) -> impl Iterator<Item = MapRun> + Send + '_ {
-        self.runs(range).map(|run| {
-            run.map(|run| {
-                let state = match run.place {
-                    Place::Unallocated => Allocation::Hole,
-                    Place::Zeroed => Allocation::Zero,
-                    Place::At(_) => Allocation::Data,
-                };
-                (run.range, state)
-            })
-        })
+    pub(crate) fn runs(&self, range: SectorRange) -> Runs<'_, Self> {
+        Runs::new(self, range)
     }
 
     pub(crate) fn key(&self, table: u32) -> TableKey {
@@ -245,6 +186,29 @@ impl Tables {
             .checked_next_multiple_of(entries)
             .unwrap_or(u64::MAX)
     }
+}
+
+impl Lookup for Tables {
+    type Entry = u32;
+
+    fn grain(&self) -> GrainSize {
+        self.shape.grain
+    }
+
+    fn are_records(&self) -> bool {
+        self.shape.is_compressed
+    }
+
+    fn copy_entries(&self, grains: Range<u64>, entries: &mut Vec<u32>) -> Result<u64, Error> {
+        let end = self.end_of_table(grains.start).min(grains.end);
+        let (table, index) = self.split(grains.start);
+        let count = usize::try_from(end.saturating_sub(grains.start)).unwrap_or(0);
+        self.with_table(table, |found| {
+            let found = found.as_deref().unwrap_or_default();
+            entries.extend(found.iter().skip(index).take(count));
+        })?;
+        Ok(end)
+    }
 
     fn place_of(&self, grain: u64, entry: u32) -> Result<Place, TableError> {
         match entry {
@@ -280,133 +244,6 @@ pub(crate) fn little_endian(bytes: &[u8]) -> Vec<u32> {
 fn parse_entries(bytes: &[u8]) -> Entries {
     // Most tables of a large, young disk are all zeros.
     (!is_zero(bytes)).then(|| little_endian(bytes).into_boxed_slice())
-}
-
-/// A copy of the entries of consecutive grains of one table.
-#[derive(Debug, Default)]
-struct Chunk {
-    grains: Range<u64>,
-    /// Empty if all entries are zero.
-    entries: Vec<u32>,
-}
-
-/// The runs of a range, in order and without a gap; see [`Tables::runs`].
-#[derive(Debug)]
-pub(crate) struct Runs<'a> {
-    tables: &'a Tables,
-    rest: SectorRange,
-    chunk: Chunk,
-    pending: Option<Run>,
-}
-
-impl Runs<'_> {
-    /// The next run, not yet joined with what follows; `rest` is not empty.
-    fn next_piece(&mut self) -> Result<Run, Error> {
-        let grain_size = self.tables.shape.grain;
-        let start = self.rest.start();
-        let grain = grain_size.grain_of(start);
-        if !self.chunk.grains.contains(&grain) {
-            self.load_chunk(grain)?;
-        }
-        if self.chunk.entries.is_empty() {
-            let range = self.take_up_to(grain_size.start_of(self.chunk.grains.end));
-            return Ok(Run {
-                range,
-                place: Place::Unallocated,
-            });
-        }
-        let index = grain.saturating_sub(self.chunk.grains.start);
-        let entry = usize::try_from(index)
-            .ok()
-            .and_then(|index| self.chunk.entries.get(index))
-            .copied()
-            .unwrap_or(0);
-        let place = match self.tables.place_of(grain, entry)? {
-            Place::At(sector) if !self.tables.shape.is_compressed => {
-                let offset = SectorCount::new(grain_size.offset_in(start));
-                Place::At(sector.checked_add(offset).unwrap_or(sector))
-            }
-            place => place,
-        };
-        let range = self.take_up_to(grain_size.start_of(grain.saturating_add(1)));
-        Ok(Run { range, place })
-    }
-
-    fn take_up_to(&mut self, end: Sector) -> SectorRange {
-        let (range, rest) = self.rest.split_at(end);
-        self.rest = rest;
-        range
-    }
-
-    /// Copies the entries that the rest of the range needs from one table.
-    fn load_chunk(&mut self, grain: u64) -> Result<(), Error> {
-        let tables = self.tables;
-        let last = tables
-            .shape
-            .grain
-            .grains_in(SectorCount::new(self.rest.end().get()));
-        let end = tables.end_of_table(grain).min(last);
-        let (table, index) = tables.split(grain);
-        let count = usize::try_from(end.saturating_sub(grain)).unwrap_or(0);
-        // A table that cannot be read must not leave a chunk behind: an empty one stands for zeros.
-        let mut entries = mem::take(&mut self.chunk).entries;
-        entries.clear();
-        tables.with_table(table, |found| {
-            let found = found.as_deref().unwrap_or_default();
-            entries.extend(found.iter().skip(index).take(count));
-        })?;
-        self.chunk = Chunk {
-            grains: grain..end,
-            entries,
-        };
-        Ok(())
-    }
-
-    fn joined(&self, first: &Run, second: &Run) -> Option<Run> {
-        let follows = match (first.place, second.place) {
-            (Place::At(start), Place::At(next)) => {
-                !self.tables.shape.is_compressed
-                    && start.checked_add(first.range.count()) == Some(next)
-            }
-            (one, other) => one == other,
-        };
-        follows.then(|| Run {
-            range: SectorRange::between(first.range.start(), second.range.end())
-                .unwrap_or(first.range),
-            place: first.place,
-        })
-    }
-}
-
-impl Iterator for Runs<'_> {
-    type Item = Result<Run, Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        while !self.rest.is_empty() {
-            let piece = match self.next_piece() {
-                Ok(piece) => piece,
-                Err(error) => {
-                    // What came before is good; the error comes up again at the next call.
-                    if let Some(run) = self.pending.take() {
-                        return Some(Ok(run));
-                    }
-                    self.rest = SectorRange::default();
-                    return Some(Err(error));
-                }
-            };
-            match self.pending.take() {
-                None => self.pending = Some(piece),
-                Some(run) => match self.joined(&run, &piece) {
-                    Some(longer) => self.pending = Some(longer),
-                    None => {
-                        self.pending = Some(piece);
-                        return Some(Ok(run));
-                    }
-                },
-            }
-        }
-        self.pending.take().map(Ok)
-    }
 }
 
 /// The bytes of a table as it stands in a file.

@@ -4,7 +4,7 @@ use std::iter;
 
 use disk_units::{Sector, SectorRange};
 
-use super::{Extent, MapRun, ZeroMode};
+use super::{Below, Extent, MapRun, ZeroMode};
 use crate::error::{Error, Refusal};
 use crate::map::Allocation;
 use crate::units::is_zero;
@@ -14,7 +14,12 @@ use crate::units::is_zero;
 pub(crate) struct ZeroExtent;
 
 impl Extent for ZeroExtent {
-    fn read(&self, _start: Sector, buf: &mut [u8]) -> Result<(), Error> {
+    fn read(
+        &self,
+        _start: Sector,
+        buf: &mut [u8],
+        _holes: &mut Vec<SectorRange>,
+    ) -> Result<(), Error> {
         buf.fill(0);
         Ok(())
     }
@@ -23,7 +28,7 @@ impl Extent for ZeroExtent {
         Box::new(iter::once(Ok((range, Allocation::Zero))))
     }
 
-    fn write(&self, _start: Sector, buf: &[u8]) -> Result<(), Error> {
+    fn write(&self, _start: Sector, buf: &[u8], _below: &dyn Below) -> Result<(), Error> {
         if is_zero(buf) {
             Ok(())
         } else {
@@ -31,15 +36,25 @@ impl Extent for ZeroExtent {
         }
     }
 
-    fn write_zeroes(&self, _range: SectorRange, _mode: ZeroMode) -> Result<(), Error> {
+    fn write_zeroes(
+        &self,
+        _range: SectorRange,
+        _mode: ZeroMode,
+        _below: &dyn Below,
+    ) -> Result<(), Error> {
         Ok(())
     }
 
-    fn zeroes_fast(&self, _range: SectorRange, _mode: ZeroMode) -> Result<bool, Error> {
+    fn zeroes_fast(
+        &self,
+        _range: SectorRange,
+        _mode: ZeroMode,
+        _below: &dyn Below,
+    ) -> Result<bool, Error> {
         Ok(true)
     }
 
-    fn trim(&self, _range: SectorRange) -> Result<(), Error> {
+    fn trim(&self, _range: SectorRange, _below: &dyn Below) -> Result<(), Error> {
         Ok(())
     }
 }
@@ -49,7 +64,12 @@ impl Extent for ZeroExtent {
 pub(crate) struct ForbiddenExtent;
 
 impl Extent for ForbiddenExtent {
-    fn read(&self, _start: Sector, _buf: &mut [u8]) -> Result<(), Error> {
+    fn read(
+        &self,
+        _start: Sector,
+        _buf: &mut [u8],
+        _holes: &mut Vec<SectorRange>,
+    ) -> Result<(), Error> {
         Err(Refusal::NoAccess.into())
     }
 
@@ -57,15 +77,20 @@ impl Extent for ForbiddenExtent {
         Box::new(iter::once(Ok((range, Allocation::Hole))))
     }
 
-    fn write(&self, _start: Sector, _buf: &[u8]) -> Result<(), Error> {
+    fn write(&self, _start: Sector, _buf: &[u8], _below: &dyn Below) -> Result<(), Error> {
         Err(Refusal::NoAccess.into())
     }
 
-    fn write_zeroes(&self, _range: SectorRange, _mode: ZeroMode) -> Result<(), Error> {
+    fn write_zeroes(
+        &self,
+        _range: SectorRange,
+        _mode: ZeroMode,
+        _below: &dyn Below,
+    ) -> Result<(), Error> {
         Err(Refusal::NoAccess.into())
     }
 
-    fn trim(&self, _range: SectorRange) -> Result<(), Error> {
+    fn trim(&self, _range: SectorRange, _below: &dyn Below) -> Result<(), Error> {
         Err(Refusal::NoAccess.into())
     }
 }

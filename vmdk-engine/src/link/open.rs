@@ -14,8 +14,10 @@ use crate::disk::OpenOptions;
 use crate::error::{Cause, Error, ErrorKind, IoFault};
 use crate::extent::Extent;
 use crate::extent::cache::{CACHE_BYTES, TableCache};
+use crate::extent::cowd;
 use crate::extent::flat::FlatExtent;
 use crate::extent::header::{CAPACITY_LIMIT, MAX_DIRECTORY_ENTRIES, Signature, SparseShape};
+use crate::extent::sesparse::{SeSparseExtent, SeSparseShape};
 use crate::extent::sparse::SparseExtent;
 use crate::extent::stream::{INFLATED_BYTES, InflatedGrains, StreamExtent};
 use crate::extent::table::Tables;
@@ -30,14 +32,16 @@ use crate::units::{byte_position, clamped};
 enum LinkError {
     #[error("the file is one extent of a disk: open the descriptor that names it")]
     BareExtent,
+    #[error(
+        "the file is a copy-on-write extent (COWD) without a descriptor, which is not supported yet"
+    )]
+    BareCowd,
     #[error("another open disk writes to it")]
     Locked,
-    #[error("it is a child of \"{0}\", and chains of disks are not supported yet")]
-    Chain(String),
-    #[error("it is a child disk, and writing to one link alone is not supported yet")]
+    #[error("it is a child disk, and writing to one link alone is not supported")]
     WritableChild,
-    #[error("it is a child disk, but its extents are flat")]
-    FlatChild,
+    #[error("it is a child disk, but its extents are {0}, which cannot let a parent show")]
+    NoChild(&'static str),
     #[error("it is a snapshot that the storage array took")]
     NativeSnapshot,
     #[error("extents of type {0} are not supported yet")]
@@ -64,13 +68,15 @@ enum LinkError {
     SectorSize { key: &'static str, value: String },
     #[error("opened through its descriptor, the file is not a sparse extent")]
     NotSparse,
+    #[error("a space-efficient sparse extent can only be opened for reading")]
+    ReadOnlySeSparse,
 }
 
 impl Cause for LinkError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Locked => ErrorKind::AlreadyLocked,
-            Self::FlatChild => ErrorKind::InvalidChain,
+            Self::NoChild(_) => ErrorKind::InvalidChain,
             Self::NoContentId => ErrorKind::NeedsRepair,
             Self::BareExtent
             | Self::EmbeddedExtents
@@ -79,10 +85,11 @@ impl Cause for LinkError {
             | Self::Directories(_)
             | Self::SameFileTwice
             | Self::NotSparse => ErrorKind::InvalidDisk,
-            Self::Chain(_)
-            | Self::WritableChild
+            Self::WritableChild
             | Self::NativeSnapshot
             | Self::ExtentType(_)
+            | Self::ReadOnlySeSparse
+            | Self::BareCowd
             | Self::ChangeTracking
             | Self::SectorSize { .. } => ErrorKind::Unsupported,
         }
@@ -94,8 +101,36 @@ pub(super) fn is_thin(descriptor: &Descriptor) -> bool {
     descriptor.metadata("thinProvisioned").as_deref() == Some("1")
 }
 
+/// What the links of a chain share.
+#[derive(Debug)]
+pub(crate) struct SharedCaches {
+    tables: Arc<TableCache>,
+    next_extent: u32,
+}
+
+impl SharedCaches {
+    pub(crate) fn new() -> Self {
+        Self {
+            tables: Arc::new(TableCache::new(CACHE_BYTES)),
+            next_extent: 0,
+        }
+    }
+
+    /// A number for an extent that no other of the chain has.
+    fn number(&mut self) -> u32 {
+        let number = self.next_extent;
+        self.next_extent = number.saturating_add(1);
+        number
+    }
+}
+
 impl Link {
-    pub(crate) fn open(path: &Path, options: &OpenOptions) -> Result<Self, Error> {
+    /// Opens the link that the caller named.
+    pub(crate) fn open(
+        path: &Path,
+        options: &OpenOptions,
+        caches: &mut SharedCaches,
+    ) -> Result<Self, Error> {
         let access = if options.is_writable() {
             FileAccess::ReadWrite
         } else {
@@ -105,11 +140,24 @@ impl Link {
             .open_gate()
             .open_disk(path, access)
             .map_err(|error| Error::from(error).at(path))?;
-        let disk_path = file.path.clone();
-        Self::open_file(file, options).map_err(|error| error.at(&disk_path))
+        Self::open_file(file, options, caches)
     }
 
-    fn open_file(file: OpenedFile, options: &OpenOptions) -> Result<Self, Error> {
+    /// Opens the link whose descriptor is in a file that is open already.
+    pub(crate) fn open_file(
+        file: OpenedFile,
+        options: &OpenOptions,
+        caches: &mut SharedCaches,
+    ) -> Result<Self, Error> {
+        let path = file.path.clone();
+        Self::open_parts(file, options, caches).map_err(|error| error.at(&path))
+    }
+
+    fn open_parts(
+        file: OpenedFile,
+        options: &OpenOptions,
+        caches: &mut SharedCaches,
+    ) -> Result<Self, Error> {
         if options.is_writable() {
             lock(&*file.storage)?;
         }
@@ -121,17 +169,18 @@ impl Link {
             Some(shape) => vec![opening.embedded(shape)?],
             None => opening.named_extents()?,
         };
-        check_parent(&descriptor, options)?;
-        let (extents, capacity, tables) = opening.finish(parts)?;
+        check_parent(&descriptor, &parts, options)?;
+        let (extents, capacity) = opening.finish(parts, caches)?;
         let fuse = opening.fuse;
         Ok(Self {
             path: file.path,
+            identity: file.identity,
             storage: file.storage,
             text_start: text.start,
             descriptor: RwLock::new(descriptor),
             extents,
             capacity,
-            tables,
+            tables: Arc::clone(&caches.tables),
             fuse,
             is_changed: false.into(),
             changing: Mutex::default(),
@@ -174,6 +223,8 @@ impl Text {
                 let bytes = range.bytes().unwrap_or_default();
                 ((byte_position(range.start()), bytes), Some(shape))
             }
+            Signature::Cowd => return Err(LinkError::BareCowd.into()),
+            Signature::SeSparse => return Err(LinkError::BareExtent.into()),
             Signature::Text => ((ByteLen::ZERO, length), None),
         };
         let (start, length) = range;
@@ -214,24 +265,28 @@ fn check_descriptor(descriptor: &Descriptor, options: &OpenOptions) -> Result<()
     Ok(())
 }
 
-/// Refuses children that cannot be read correctly: without the parent, or on their own where that was not asked for.
-fn check_parent(descriptor: &Descriptor, options: &OpenOptions) -> Result<(), LinkError> {
-    if !descriptor.has_parent() {
+/// Refuses children of a kind that cannot be one, and changes that would need the parent where that was left out.
+fn check_parent(
+    descriptor: &Descriptor,
+    parts: &[Part],
+    options: &OpenOptions,
+) -> Result<(), LinkError> {
+    if descriptor.parent().is_none() {
         return Ok(());
     }
     let is_flat = |line: &ExtentLine| matches!(line.kind, ExtentKind::Flat | ExtentKind::Vmfs);
     if descriptor.extents().iter().any(is_flat) {
-        return Err(LinkError::FlatChild);
+        return Err(LinkError::NoChild("flat"));
+    }
+    let is_stream =
+        |part: &Part| matches!(&part.format, Format::Sparse(shape) if shape.is_compressed);
+    if parts.iter().any(is_stream) {
+        return Err(LinkError::NoChild("stream-optimised"));
     }
     if descriptor.is_native_snapshot() {
         return Err(LinkError::NativeSnapshot);
     }
-    if !options.is_single_link() {
-        return Err(LinkError::Chain(
-            descriptor.parent_hint().unwrap_or_default(),
-        ));
-    }
-    if options.is_writable() {
+    if options.is_writable() && options.is_single_link() {
         return Err(LinkError::WritableChild);
     }
     Ok(())
@@ -248,6 +303,7 @@ struct Part {
 enum Format {
     Flat { first: Sector },
     Sparse(SparseShape),
+    SeSparse(SeSparseShape),
     Zero,
     Forbidden,
 }
@@ -339,12 +395,9 @@ impl<'a> Opening<'a> {
         let file = self.open_extent(&name, access)?;
         let format = match line.kind {
             ExtentKind::Flat | ExtentKind::Vmfs => Format::Flat { first: line.offset },
-            ExtentKind::Sparse => {
-                let shape = self
-                    .load_shape(line, &file, may_write)
-                    .map_err(|error| error.at(&file.path))?;
-                Format::Sparse(shape)
-            }
+            ExtentKind::Sparse | ExtentKind::VmfsSparse | ExtentKind::SeSparse => self
+                .load_shape(line, &file, may_write)
+                .map_err(|error| error.at(&file.path))?,
             other => return Err(LinkError::ExtentType(other.keyword()).into()),
         };
         Ok(part(format, Some(file), may_write))
@@ -362,23 +415,43 @@ impl<'a> Opening<'a> {
         line: &ExtentLine,
         file: &OpenedFile,
         may_write: bool,
-    ) -> Result<SparseShape, Error> {
+    ) -> Result<Format, Error> {
         if file.identity == self.disk.identity {
             return Err(LinkError::NotSparse.into());
         }
-        let shape = SparseShape::load(&*file.storage)?;
+        let storage = &*file.storage;
+        let shape = match line.kind {
+            ExtentKind::SeSparse => {
+                let shape = SeSparseShape::load(storage)?;
+                check_equal_size(line, shape.capacity)?;
+                if may_write {
+                    return Err(LinkError::ReadOnlySeSparse.into());
+                }
+                return Ok(Format::SeSparse(shape));
+            }
+            ExtentKind::VmfsSparse => {
+                let shape = cowd::load(storage)?;
+                check_equal_size(line, shape.capacity)?;
+                shape
+            }
+            _ => {
+                let shape = SparseShape::load(storage)?;
+                check_size(line, &shape)?;
+                shape
+            }
+        };
         if may_write {
             shape.check_writable()?;
         }
-        check_size(line, &shape)?;
-        Ok(shape)
+        Ok(Format::Sparse(shape))
     }
 
     /// Puts the extents in their places, with the caches that they share.
     fn finish(
         &self,
         parts: Vec<Part>,
-    ) -> Result<(Vec<PlacedExtent>, SectorCount, Arc<TableCache>), Error> {
+        caches: &mut SharedCaches,
+    ) -> Result<(Vec<PlacedExtent>, SectorCount), Error> {
         let capacity = parts
             .iter()
             .try_fold(0_u64, |sum, part| sum.checked_add(part.size.get()))
@@ -386,34 +459,35 @@ impl<'a> Opening<'a> {
         if capacity == 0 || capacity >= CAPACITY_LIMIT {
             return Err(LinkError::Capacity(capacity).into());
         }
-        let shapes = parts.iter().filter_map(|part| match &part.format {
-            Format::Sparse(shape) => Some(shape),
-            _ => None,
-        });
         // They are all kept in memory, and many lines may name one file.
-        let entries = shapes
-            .clone()
-            .map(|shape| u64::from(shape.directory_entries))
+        let entries = parts
+            .iter()
+            .map(|part| match &part.format {
+                Format::Sparse(shape) => u64::from(shape.directory_entries),
+                Format::SeSparse(shape) => shape.directory_entries,
+                _ => 0,
+            })
             .sum();
         if entries > MAX_DIRECTORY_ENTRIES {
             return Err(LinkError::Directories(entries).into());
         }
-        let (table_bytes, grain_bytes) = shapes.fold((2048, 65536), |(table, grain), shape| {
-            let own = usize::try_from(shape.entries_per_table)
-                .unwrap_or(0)
-                .saturating_mul(4);
-            (own.max(table), shape.grain.bytes().max(grain))
-        });
-        let tables = Arc::new(TableCache::new(CACHE_BYTES, table_bytes));
+        let grain_bytes = parts
+            .iter()
+            .map(|part| match &part.format {
+                Format::Sparse(shape) => shape.grain.bytes(),
+                _ => 0,
+            })
+            .fold(65536, usize::max);
         let inflated = Arc::new(InflatedGrains::new(INFLATED_BYTES, grain_bytes));
         let mut extents = Vec::with_capacity(parts.len());
         let mut start = Sector::ZERO;
-        for (number, part) in (0_u32..).zip(parts) {
+        for part in parts {
             let range: SectorRange = clamped(start, part.size);
             start = range.end();
             let path = part.file.as_ref().map(|file| file.path.clone());
+            let identity = part.file.as_ref().map(|file| file.identity);
             let is_writable = part.is_writable;
-            let extent = self.build(part, number, &tables, &inflated);
+            let extent = self.build(part, caches.number(), &caches.tables, &inflated);
             let extent = match &path {
                 Some(path) => extent.map_err(|error| error.at(path))?,
                 None => extent?,
@@ -422,10 +496,11 @@ impl<'a> Opening<'a> {
                 range,
                 extent,
                 path,
+                identity,
                 is_writable,
             });
         }
-        Ok((extents, SectorCount::new(capacity), tables))
+        Ok((extents, SectorCount::new(capacity)))
     }
 
     fn build(
@@ -445,6 +520,11 @@ impl<'a> Opening<'a> {
         let fuse = Arc::clone(&self.fuse);
         let shape = match part.format {
             Format::Sparse(shape) => shape,
+            Format::SeSparse(shape) => {
+                let tables = Arc::clone(tables);
+                let extent = SeSparseExtent::load(storage, tables, number, shape)?;
+                return Ok(Box::new(extent));
+            }
             Format::Flat { first } => {
                 let thin = is_thin(self.descriptor);
                 let extent = FlatExtent::open(storage, first, part.size, thin, fuse)?;
@@ -469,6 +549,15 @@ impl<'a> Opening<'a> {
             Box::new(SparseExtent::open(storage, tables, part.size))
         })
     }
+}
+
+/// ESX keeps both sizes equal.
+fn check_equal_size(line: &ExtentLine, header: SectorCount) -> Result<(), LinkError> {
+    if line.sectors == header {
+        return Ok(());
+    }
+    let (line, header) = (line.sectors.get(), header.get());
+    Err(LinkError::SizesDiffer { line, header })
 }
 
 /// The line's size counts. The header may have more up to the next grain, or to the next 64 KiB as VirtualBox writes

@@ -26,10 +26,20 @@ pub fn descriptor(create_type: &str, extents: &[&str]) -> String {
     )
 }
 
+/// Makes a descriptor that of a child.
+pub fn child_of(text: &str, cid: u32, parent: u32, hint: &str) -> String {
+    text.replace("CID=1f2e3d4c", &format!("CID={cid:08x}"))
+        .replace(
+            "parentCID=ffffffff",
+            &format!("parentCID={parent:08x}\nparentFileNameHint=\"{hint}\""),
+        )
+}
+
 /// A hosted sparse extent as QEMU lays it out: header, text, redundant tables, tables, grains.
 #[derive(Clone, Debug)]
 pub struct SparseImage {
     pub capacity: u64,
+    pub grain: u64,
     pub version: u32,
     pub flags: u32,
     /// Embedded text; empty for an extent of a split disk.
@@ -44,6 +54,7 @@ impl SparseImage {
         let line = format!("RW {capacity} SPARSE \"disk.vmdk\"");
         Self {
             capacity,
+            grain: GRAIN,
             version: 1,
             flags: 3,
             text: descriptor("monolithicSparse", &[&line]),
@@ -60,7 +71,7 @@ impl SparseImage {
     }
 
     pub fn tables(&self) -> u64 {
-        self.capacity.div_ceil(512 * GRAIN)
+        self.capacity.div_ceil(512 * self.grain)
     }
 
     fn directory_sectors(&self) -> u64 {
@@ -80,7 +91,7 @@ impl SparseImage {
     }
 
     pub fn overhead(&self) -> u64 {
-        (self.first_table() + 4 * self.tables()).next_multiple_of(GRAIN)
+        (self.first_table() + 4 * self.tables()).next_multiple_of(self.grain)
     }
 
     pub fn build(&self) -> Vec<u8> {
@@ -91,7 +102,7 @@ impl SparseImage {
         let has_text = u64::from(!self.text.is_empty());
         for (position, value) in [
             (12, self.capacity),
-            (20, GRAIN),
+            (20, self.grain),
             (28, has_text),
             (36, 20 * has_text),
             (48, self.redundant_directory()),
@@ -321,6 +332,10 @@ impl OpenGate for MemoryGate {
         name: &OsStr,
         _access: FileAccess,
     ) -> Result<OpenedFile, GateError> {
+        self.find(name)
+    }
+
+    fn open_parent(&self, _child: &Path, name: &OsStr) -> Result<OpenedFile, GateError> {
         self.find(name)
     }
 }

@@ -8,6 +8,7 @@
     reason = "each test uses a part of it, and a failure here fails the test"
 )]
 
+pub mod esx;
 pub mod image;
 pub mod recording;
 

@@ -77,6 +77,11 @@ impl Space {
         Ok(Sector::new(start))
     }
 
+    /// The sector behind everything that was ever reserved.
+    pub(super) fn tail(&self) -> Sector {
+        Sector::new(self.state.lock().tail)
+    }
+
     /// Takes back a reservation that could not be filled, if nothing was reserved behind it; otherwise it is lost.
     pub(super) fn give_back(&self, start: Sector, grains: u64) {
         let sectors = grains.saturating_mul(self.grain.sectors());

@@ -3,7 +3,8 @@
 //! 1. the dirty byte is set, and everything written so far is synced, so that tables only ever point to durable data;
 //! 2. tables go out, the primary copy before the redundant one; tables that are new to the file are synced before
 //!    their directory entries are written, and the redundant entry before the primary one;
-//! 3. another sync makes the tables durable. Now the space of freed grains can be given back.
+//! 3. where the header notes the first unused sector, that follows;
+//! 4. another sync makes the tables durable. Now the space of freed grains can be given back.
 //!
 //! Closing clears the dirty byte behind all that.
 
@@ -13,7 +14,6 @@ use super::super::cache::ChangedTable;
 use super::super::table::to_bytes;
 use super::{SparseExtent, Writer};
 use crate::error::{Error, IoFault};
-use crate::layout::UNCLEAN_SHUTDOWN_AT;
 use crate::units::{byte_position, byte_range, clamped};
 
 /// So many runs of freed grains wait for their hole; further ones keep their space.
@@ -124,6 +124,7 @@ impl SparseExtent {
             self.sync()?;
             self.enter_new_tables(state, &new)?;
         }
+        self.write_free_sector(writer)?;
         self.sync()
     }
 
@@ -257,9 +258,20 @@ impl SparseExtent {
             .map_err(|error| IoFault::new("writing the grain directory", error).into())
     }
 
+    /// Notes in the header, where it has a field for that, up to where the file is used.
+    fn write_free_sector(&self, writer: &Writer) -> Result<(), Error> {
+        let Some(free) = self.tables.shape.free_sector else {
+            return Ok(());
+        };
+        let tail = u32::try_from(writer.space.tail().get()).unwrap_or(u32::MAX);
+        self.storage
+            .write_all_at(&tail.to_le_bytes(), free.position)
+            .map_err(|error| IoFault::new("writing the header", error).into())
+    }
+
     fn write_dirty_byte(&self, value: u8) -> Result<(), Error> {
         self.storage
-            .write_all_at(&[value], ByteLen::new(UNCLEAN_SHUTDOWN_AT))
+            .write_all_at(&[value], self.tables.shape.dirty_byte)
             .map_err(|error| IoFault::new("writing the header", error).into())
     }
 

@@ -1,0 +1,189 @@
+//! Opening a chain: each child names its parent, and the parent must be the disk that the child was made from.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::{Chain, Parents, hint};
+use crate::descriptor::ParentReference;
+use crate::disk::OpenOptions;
+use crate::error::{Cause, Error, ErrorKind};
+use crate::gate::{FileIdentity, GateError};
+use crate::link::{Link, SharedCaches};
+
+/// More parents than this are refused; VMware documents 32 snapshots.
+const MAX_PARENTS: usize = 64;
+
+/// Why links do not make a chain.
+#[derive(Debug, thiserror::Error)]
+enum ChainError {
+    #[error("it is a child disk, but does not say where its parent is")]
+    NoHint,
+    #[error("its parent \"{0}\" is missing")]
+    Missing(String),
+    #[error(
+        "its parent {} has the content id {found}, not {expected:08x}: it was changed since, or is another disk",
+        .path.display()
+    )]
+    Cid {
+        path: PathBuf,
+        expected: u32,
+        found: String,
+    },
+    #[error("it has {child} sectors, its parent {} {parent}", .path.display())]
+    Capacity {
+        path: PathBuf,
+        child: u64,
+        parent: u64,
+    },
+    #[error("the chain of its parents leads back to {}", .0.display())]
+    Loop(PathBuf),
+    #[error("its parent {} uses a file that is to be written", .0.display())]
+    SharedFile(PathBuf),
+    #[error("the disk has more than {MAX_PARENTS} parents")]
+    TooDeep,
+}
+
+impl Cause for ChainError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoHint | Self::Missing(_) => ErrorKind::ParentNotFound,
+            Self::Cid { .. } => ErrorKind::CidMismatch,
+            Self::Capacity { .. } => ErrorKind::CapacityMismatch,
+            Self::Loop(_) | Self::SharedFile(_) => ErrorKind::InvalidChain,
+            Self::TooDeep => ErrorKind::TooManyLinks,
+        }
+    }
+}
+
+impl Chain {
+    /// Opens the link at `path`, and all below it unless it is wanted alone.
+    pub(crate) fn open(path: &Path, options: &OpenOptions) -> Result<Self, Error> {
+        let mut caches = SharedCaches::new();
+        let leaf = Link::open(path, options, &mut caches)?;
+        let mut parents = Parents::default();
+        if options.is_single_link() {
+            return Ok(Self { leaf, parents });
+        }
+        let mut search = Search {
+            options: options.clone().writable(false),
+            caches,
+            seen: BTreeSet::from([leaf.identity()]),
+        };
+        loop {
+            let child = parents.links.last().unwrap_or(&leaf);
+            let Some(reference) = child.parent() else {
+                break;
+            };
+            if parents.links.len() >= MAX_PARENTS {
+                return Err(Error::from(ChainError::TooDeep).at(leaf.path()));
+            }
+            match search.parent(child, &reference) {
+                Ok(parent) => {
+                    let error = check_pair(child, &parent)
+                        .and_then(|()| check_apart(&leaf, &parent, options));
+                    error.map_err(|error| Error::from(error).at(child.path()))?;
+                    parents.links.push(parent);
+                }
+                Err(Failed::Missing(error)) if options.tolerates_missing_parent() => {
+                    tracing::warn!(child = %child.path().display(), %error, "going on without a parent");
+                    parents.is_cut = true;
+                    break;
+                }
+                Err(Failed::Missing(error)) => return Err(Error::from(error).at(child.path())),
+                Err(Failed::Unusable(error)) => return Err(error.at(child.path())),
+            }
+        }
+        Ok(Self { leaf, parents })
+    }
+}
+
+/// Parents and children have one size; what a child's surplus should read as is not defined.
+fn check_pair(child: &Link, parent: &Link) -> Result<(), ChainError> {
+    if child.capacity() == parent.capacity() {
+        return Ok(());
+    }
+    Err(ChainError::Capacity {
+        path: parent.path().to_owned(),
+        child: child.capacity().get(),
+        parent: parent.capacity().get(),
+    })
+}
+
+/// A file cannot be written as part of the leaf while it is read as part of a parent.
+fn check_apart(leaf: &Link, parent: &Link, options: &OpenOptions) -> Result<(), ChainError> {
+    let written: BTreeSet<FileIdentity> = leaf.files().collect();
+    if options.is_writable() && parent.files().any(|file| written.contains(&file)) {
+        return Err(ChainError::SharedFile(parent.path().to_owned()));
+    }
+    Ok(())
+}
+
+/// Why there is no parent to go on with.
+enum Failed {
+    /// There is none.
+    Missing(ChainError),
+    /// What there is cannot be the parent.
+    Unusable(Error),
+}
+
+/// What opening parents needs.
+struct Search {
+    options: OpenOptions,
+    caches: SharedCaches,
+    /// The descriptors of the links so far: a link that comes again would come for ever.
+    seen: BTreeSet<FileIdentity>,
+}
+
+impl Search {
+    /// The parent of `child`: the first candidate that opens and has the right content id.
+    ///
+    /// If there is none, a wrong content id says most, and then whatever was wrong with the most likely candidate.
+    fn parent(&mut self, child: &Link, reference: &ParentReference) -> Result<Link, Failed> {
+        let name = reference
+            .file_name()
+            .map_err(|error| Failed::Unusable(error.into()))?
+            .ok_or(Failed::Missing(ChainError::NoHint))?;
+        let mut first_error: Option<Error> = None;
+        for place in hint::candidates(&name) {
+            let file = match self.options.open_gate().open_parent(child.path(), &place) {
+                Ok(file) => file,
+                Err(GateError::NotFound) => continue,
+                Err(error) => {
+                    let path = child.path().parent().unwrap_or(Path::new("")).join(&place);
+                    first_error.get_or_insert_with(|| Error::from(error).at(&path));
+                    continue;
+                }
+            };
+            let error = if self.seen.contains(&file.identity) {
+                ChainError::Loop(file.path).into()
+            } else {
+                match Link::open_file(file, &self.options, &mut self.caches) {
+                    Ok(link) if link.cid() == Some(reference.cid) => {
+                        self.seen.insert(link.identity());
+                        return Ok(link);
+                    }
+                    Ok(link) => ChainError::Cid {
+                        path: link.path().to_owned(),
+                        expected: reference.cid,
+                        found: link
+                            .cid()
+                            .map_or("none".to_owned(), |found| format!("{found:08x}")),
+                    }
+                    .into(),
+                    Err(error) => error,
+                }
+            };
+            let says_more = error.kind() == ErrorKind::CidMismatch
+                && first_error
+                    .as_ref()
+                    .is_some_and(|first| first.kind() != ErrorKind::CidMismatch);
+            if first_error.is_none() || says_more {
+                first_error = Some(error);
+            }
+        }
+        Err(match first_error {
+            Some(error) => Failed::Unusable(error),
+            None => Failed::Missing(ChainError::Missing(reference.hint().unwrap_or_default())),
+        })
+    }
+}
