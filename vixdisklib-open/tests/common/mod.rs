@@ -296,6 +296,32 @@ pub(crate) fn flat_disk(folder: &Path, name: &str, content: &[u8]) -> PathBuf {
     path
 }
 
+/// An empty child, of the kind that ESX makes: a descriptor, and a copy-on-write extent with grains of one sector.
+pub(crate) fn child_disk(
+    folder: &Path,
+    name: &str,
+    sectors: u32,
+    cid: &str,
+    parent_cid: &str,
+    hint: &str,
+) -> PathBuf {
+    let path = folder.join(format!("{name}.vmdk"));
+    let descriptor = format!(
+        "# Disk DescriptorFile\nversion=1\nCID={cid}\nparentCID={parent_cid}\ncreateType=\"vmfsSparse\"\n\
+         parentFileNameHint=\"{hint}\"\n# Extent description\nRW {sectors} VMFSSPARSE \"{name}-delta.vmdk\"\n"
+    );
+    fs::write(&path, descriptor).expect("writable");
+    let mut delta = vec![0; 5 * SECTOR];
+    let entries = sectors.div_ceil(4096);
+    delta[..4].copy_from_slice(b"COWD");
+    let fields = [1, 3, sectors, 1, 4, entries, 5];
+    for (field, value) in delta[4..].chunks_exact_mut(4).zip(fields) {
+        field.copy_from_slice(&u32::to_le_bytes(value));
+    }
+    fs::write(folder.join(format!("{name}-delta.vmdk")), delta).expect("writable");
+    path
+}
+
 /// Bytes that differ from sector to sector and are never zero.
 pub(crate) fn pattern(sectors: usize, seed: u8) -> Vec<u8> {
     (0..sectors * SECTOR)
