@@ -255,7 +255,6 @@ fn an_unsupported_kind() {
     };
     for (kind, line) in [
         ("seSparse", "RW 2048 SESPARSE \"extent.vmdk\""),
-        ("vmfsSparse", "RW 2048 VMFSSPARSE \"extent.vmdk\""),
         ("vmfsRawDeviceMap", "RW 2048 VMFSRDM \"extent.vmdk\""),
     ] {
         let folder = tempfile::tempdir().expect("there is room");
@@ -268,7 +267,7 @@ fn an_unsupported_kind() {
     }
 }
 
-/// A child reads what its parent holds: without chains it must be refused, never read as if there were holes.
+/// A child reads what its parent holds: without the parent it must be refused, never read as if there were holes.
 #[test]
 fn a_child_is_not_read_without_its_parent() {
     if !need::have(&["qemu-img"]) {
@@ -279,10 +278,10 @@ fn a_child_is_not_read_without_its_parent() {
     qemu_img(conformance::arguments![
         "create", "-q", "-f", "vmdk", "-F", "vmdk", "-b", parent, child
     ]);
+    let name = parent.file_name().expect("a file").to_str().expect("ours");
     let before = checksum::folder(folder.path());
-    is_refused(&child, &["child.vmdk"]);
     fs::rename(&parent, folder.path().join("elsewhere")).expect("it is ours");
-    is_refused(&child, &["child.vmdk"]);
+    is_refused(&child, &["child.vmdk", name]);
     fs::rename(folder.path().join("elsewhere"), &parent).expect("it is ours");
     assert_eq!(checksum::folder(folder.path()), before);
 }
