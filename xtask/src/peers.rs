@@ -45,6 +45,11 @@ const PEERS: &[Peer] = &[
         package: "python3-libnbd",
     },
     Peer {
+        name: "fio",
+        probe: &["fio", "--version"],
+        package: "fio",
+    },
+    Peer {
         name: "nbdkit",
         probe: &["nbdkit", "--version"],
         package: "nbdkit",
