@@ -121,6 +121,12 @@ fn code(kind: ErrorKind) -> VixError {
         // What was asked for, speed, is not on offer here.
         ErrorKind::NotFast => VixError::NOT_SUPPORTED,
         ErrorKind::TooManyOpenFiles => VixError::DISK_TOOMANYOPENFILES,
+        ErrorKind::AlreadyExists => VixError::FILE_ALREADY_EXISTS,
+        ErrorKind::Cancelled => VixError::CANCELLED,
+        ErrorKind::CannotShrink => VixError::DISK_CANTSHRINK,
+        ErrorKind::CannotRepair => VixError::DISK_CANTREPAIR,
+        ErrorKind::NotAChild => VixError::DISK_ATTACH_ROOTLINK,
+        ErrorKind::HasParent => VixError::DISK_PARENT_NOTALLOWED,
         ErrorKind::Io => VixError::FILE_ERROR,
         _ => VixError::FAIL,
     }

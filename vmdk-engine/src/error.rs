@@ -65,6 +65,18 @@ pub enum ErrorKind {
     NotFast,
     /// The process has no file descriptors left.
     TooManyOpenFiles,
+    /// A file that was to be made exists already.
+    AlreadyExists,
+    /// The watcher of a long operation cancelled it.
+    Cancelled,
+    /// A disk of this kind has no space that could be given back.
+    CannotShrink,
+    /// The disk is damaged in a way that cannot be repaired.
+    CannotRepair,
+    /// The disk has no parent, where only a child will do.
+    NotAChild,
+    /// The disk has a parent, where it must not have one, or has one open already.
+    HasParent,
     /// Any other failure of the operating system; see the source.
     Io,
 }
@@ -89,6 +101,32 @@ pub enum Operation {
     Flush,
     /// Closing a disk.
     Close,
+    /// Making a disk.
+    Create,
+    /// Making a child of a disk.
+    CreateChild,
+    /// Putting a child on top of its parent.
+    Attach,
+    /// Making a disk larger.
+    Grow,
+    /// Giving back the space of zeros.
+    Shrink,
+    /// Putting grains in order.
+    Defragment,
+    /// Giving a disk another name.
+    Rename,
+    /// Removing a disk.
+    Unlink,
+    /// Copying a disk.
+    Clone,
+    /// Copying a child into its parent.
+    Commit,
+    /// Looking for damage.
+    Check,
+    /// Repairing damage.
+    Repair,
+    /// Changing the disk data base.
+    WriteMetadata,
 }
 
 impl Operation {
@@ -102,6 +140,19 @@ impl Operation {
             Self::Map => "mapping",
             Self::Flush => "flushing",
             Self::Close => "closing",
+            Self::Create => "creating",
+            Self::CreateChild => "creating a child of",
+            Self::Attach => "attaching",
+            Self::Grow => "growing",
+            Self::Shrink => "shrinking",
+            Self::Defragment => "defragmenting",
+            Self::Rename => "renaming",
+            Self::Unlink => "removing",
+            Self::Clone => "copying",
+            Self::Commit => "committing",
+            Self::Check => "checking",
+            Self::Repair => "repairing",
+            Self::WriteMetadata => "writing the metadata of",
         }
     }
 }

@@ -4,19 +4,18 @@
 //! [`OpenGate`], and the default one, [`FolderGate`], stays inside the folder of the descriptor, or for parents beside
 //! it.
 
+mod folder;
+
 use std::ffi::OsStr;
 use std::fmt;
-use std::fs::{self, File};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
-
 use crate::error::{Cause, ErrorKind, io_kind};
-use crate::storage::{FileStorage, Storage};
+use crate::storage::Storage;
+
+pub use folder::FolderGate;
 
 /// What a file is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,7 +53,9 @@ pub struct OpenedFile {
     pub storage: Arc<dyn Storage>,
 }
 
-/// Decides which files may be opened, and opens them. Files are never created.
+/// Decides which files may be opened, and opens them; for operations that make, rename and remove files, does that too.
+///
+/// A gate that only opens keeps the defaults of the other methods, which refuse.
 pub trait OpenGate: fmt::Debug + Send + Sync {
     /// Opens the file that the caller of [`Disk::open`](crate::Disk::open) named.
     ///
@@ -83,6 +84,47 @@ pub trait OpenGate: fmt::Debug + Send + Sync {
     /// # Errors
     /// Why it was not opened. Other places are tried then.
     fn open_parent(&self, child: &Path, name: &OsStr) -> Result<OpenedFile, GateError>;
+
+    /// Makes an empty file and opens it for reading and writing. Its name is durable only after
+    /// [`OpenGate::sync_folder`].
+    ///
+    /// # Errors
+    /// [`GateError::Exists`] if there is anything of that name, and whatever else kept it from being made.
+    fn create(&self, _path: &Path) -> Result<OpenedFile, GateError> {
+        Err(GateError::unsupported())
+    }
+
+    /// Gives a file another name, unless there is anything of that name already.
+    ///
+    /// # Errors
+    /// [`GateError::Exists`] and whatever else kept it from being renamed.
+    fn rename(&self, _from: &Path, _to: &Path) -> Result<(), GateError> {
+        Err(GateError::unsupported())
+    }
+
+    /// Puts the file `from` in the place of the file `to` at once: whoever opens `to` finds the one or the other.
+    ///
+    /// # Errors
+    /// What kept it from being replaced.
+    fn replace(&self, _from: &Path, _to: &Path) -> Result<(), GateError> {
+        Err(GateError::unsupported())
+    }
+
+    /// Removes a regular file. Whoever has it open keeps it.
+    ///
+    /// # Errors
+    /// What kept it from being removed.
+    fn remove(&self, _path: &Path) -> Result<(), GateError> {
+        Err(GateError::unsupported())
+    }
+
+    /// Makes durable which files are in the folder that `path`, a file, lies in.
+    ///
+    /// # Errors
+    /// What the operating system reports.
+    fn sync_folder(&self, _path: &Path) -> Result<(), GateError> {
+        Err(GateError::unsupported())
+    }
 }
 
 /// Why a gate did not open a file.
@@ -101,8 +143,11 @@ pub enum GateError {
     /// A name that cannot be the name of a file.
     #[error("the name is empty or contains a NUL")]
     BadName,
+    /// There is something of that name already.
+    #[error("a file of that name exists")]
+    Exists,
     /// The operating system refused.
-    #[error("the file cannot be opened")]
+    #[error("the operating system refused it")]
     Io(#[source] io::Error),
 }
 
@@ -110,16 +155,22 @@ impl From<io::Error> for GateError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::NotFound,
+            io::ErrorKind::AlreadyExists => Self::Exists,
             _ => Self::Io(error),
         }
     }
 }
 
 impl GateError {
+    fn unsupported() -> Self {
+        Self::Io(io::ErrorKind::Unsupported.into())
+    }
+
     fn kind_when_missing(&self, missing: ErrorKind) -> ErrorKind {
         match self {
             Self::NotFound => missing,
             Self::Outside(_) | Self::NotRegular | Self::BadName => ErrorKind::AccessRefused,
+            Self::Exists => ErrorKind::AlreadyExists,
             Self::Io(error) if is_out_of_descriptors(error) => ErrorKind::TooManyOpenFiles,
             Self::Io(error) => io_kind(error),
         }
@@ -167,233 +218,5 @@ impl ExtentRefused {
 impl Cause for ExtentRefused {
     fn kind(&self) -> ErrorKind {
         self.kind
-    }
-}
-
-/// The default policy: regular files inside the folder tree of the descriptor, symbolic links followed.
-///
-/// Parents may also lie in a folder beside that of the child, as those of linked clones do.
-///
-/// Names with backslashes and the absolute names that ESX hosts write are also looked for by their last part, beside
-/// the descriptor, since disks are copied off the systems that wrote them.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct FolderGate;
-
-impl OpenGate for FolderGate {
-    fn open_disk(&self, path: &Path, access: FileAccess) -> Result<OpenedFile, GateError> {
-        let path = fs::canonicalize(path)?;
-        let folder = path.parent().ok_or(GateError::NotRegular)?.to_owned();
-        open_regular(&folder, path, access)
-    }
-
-    fn open_extent(
-        &self,
-        descriptor: &Path,
-        name: &OsStr,
-        access: FileAccess,
-    ) -> Result<OpenedFile, GateError> {
-        if name.is_empty() || name.as_bytes().contains(&0) {
-            return Err(GateError::BadName);
-        }
-        let folder = descriptor.parent().unwrap_or(Path::new("/"));
-        let open_one = |name: &OsStr| {
-            let path = fs::canonicalize(folder.join(name))?;
-            if !path.starts_with(folder) {
-                return Err(GateError::Outside(path));
-            }
-            open_regular(folder, path, access)
-        };
-        match (open_one(name), foreign_last_part(name)) {
-            (Err(GateError::NotFound), Some(last)) => open_one(last),
-            (result, _) => result,
-        }
-    }
-
-    fn open_parent(&self, child: &Path, name: &OsStr) -> Result<OpenedFile, GateError> {
-        if name.is_empty() || name.as_bytes().contains(&0) {
-            return Err(GateError::BadName);
-        }
-        let folder = child.parent().unwrap_or(Path::new("/"));
-        let path = fs::canonicalize(folder.join(name))?;
-        if path.starts_with(folder) {
-            return open_regular(folder, path, FileAccess::Read);
-        }
-        match (folder.parent(), path.parent().and_then(Path::parent)) {
-            (Some(around), Some(beside)) if around == beside => {
-                open_regular(around, path, FileAccess::Read)
-            }
-            _ => Err(GateError::Outside(path)),
-        }
-    }
-}
-
-/// The last part of a name that a Windows or ESX host wrote; `None` for names of this system.
-fn foreign_last_part(name: &OsStr) -> Option<&OsStr> {
-    let bytes = name.as_bytes();
-    let foreign = bytes.contains(&b'\\') || bytes.starts_with(b"/vmfs/volumes/");
-    let last = bytes.rsplit(|byte| matches!(byte, b'\\' | b'/')).next()?;
-    (foreign && !last.is_empty()).then(|| OsStr::from_bytes(last))
-}
-
-/// Opens a regular file and nothing else: a pipe would block, and opening a device can already have an effect.
-///
-/// `path` has no symbolic links left. One that is met on the way from `folder` was put there since, so none is followed.
-fn open_regular(folder: &Path, path: PathBuf, access: FileAccess) -> Result<OpenedFile, GateError> {
-    let inside = path.strip_prefix(folder).unwrap_or(&path);
-    let (Some(parents), Some(name)) = (inside.parent(), inside.file_name()) else {
-        return Err(GateError::NotRegular);
-    };
-    let to_folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let mut at = rustix::fs::open(folder, to_folder, Mode::empty()).map_err(io::Error::from)?;
-    for parent in parents {
-        at = rustix::fs::openat(&at, parent, to_folder | OFlags::NOFOLLOW, Mode::empty())
-            .map_err(io::Error::from)?;
-    }
-    let stat = rustix::fs::statat(&at, name, AtFlags::SYMLINK_NOFOLLOW).map_err(io::Error::from)?;
-    if !FileType::from_raw_mode(stat.st_mode).is_file() {
-        return Err(GateError::NotRegular);
-    }
-    let access = match access {
-        FileAccess::Read => OFlags::RDONLY,
-        FileAccess::ReadWrite => OFlags::RDWR,
-    };
-    // NONBLOCK covers a pipe that was put there in between.
-    let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(&at, name, flags, Mode::empty()).map_err(io::Error::from)?;
-    let file = File::from(file);
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(GateError::NotRegular);
-    }
-    Ok(OpenedFile {
-        path,
-        identity: FileIdentity::new(metadata.dev(), metadata.ino()),
-        storage: Arc::new(FileStorage::new(file)),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::symlink;
-
-    fn extent(descriptor: &Path, name: &str) -> Result<OpenedFile, GateError> {
-        let descriptor = fs::canonicalize(descriptor).expect("exists");
-        FolderGate.open_extent(&descriptor, OsStr::new(name), FileAccess::Read)
-    }
-
-    #[test]
-    fn only_regular_files_inside_the_folder_open() {
-        let scratch = tempfile::tempdir().expect("a scratch folder");
-        let folder = scratch.path().join("vm");
-        fs::create_dir_all(folder.join("sub")).expect("create");
-        let disk = folder.join("d.vmdk");
-        for file in ["vm/d.vmdk", "vm/sub/e.vmdk", "vm/w.vmdk", "secret"] {
-            fs::write(scratch.path().join(file), file).expect("create");
-        }
-        symlink("../secret", folder.join("link")).expect("link");
-        symlink("sub/e.vmdk", folder.join("inside")).expect("link");
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            folder.join("pipe"),
-            rustix::fs::FileType::Fifo,
-            rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
-            0,
-        )
-        .expect("a pipe");
-
-        let absolute = folder.join("w.vmdk");
-        for name in [
-            "sub/e.vmdk",
-            "inside",
-            "sub/../w.vmdk",
-            r"C:\disks\w.vmdk",
-            "/vmfs/volumes/5f/vm/w.vmdk",
-            absolute.to_str().expect("UTF-8"),
-        ] {
-            extent(&disk, name).unwrap_or_else(|error| panic!("{name}: {error}"));
-        }
-        for name in ["../secret", "link", "/etc/hostname", "sub/../../secret"] {
-            let error = extent(&disk, name).unwrap_err();
-            assert!(matches!(error, GateError::Outside(_)), "{name}: {error}");
-            assert_eq!(error.kind(), ErrorKind::AccessRefused);
-        }
-        for name in ["pipe", ".", "sub"] {
-            let error = extent(&disk, name).unwrap_err();
-            assert!(matches!(error, GateError::NotRegular), "{name}: {error}");
-        }
-        assert!(matches!(extent(&disk, "gone"), Err(GateError::NotFound)));
-        assert!(matches!(extent(&disk, ""), Err(GateError::BadName)));
-    }
-
-    /// What a path becomes when a folder or a file is replaced by a link between looking it up and opening it.
-    #[test]
-    fn links_put_in_the_way_are_not_followed() {
-        let scratch = tempfile::tempdir().expect("a scratch folder");
-        let scratch = fs::canonicalize(scratch.path()).expect("exists");
-        let folder = scratch.join("vm");
-        fs::create_dir_all(folder.join("sub")).expect("create");
-        fs::create_dir(scratch.join("outside")).expect("create");
-        for file in ["vm/sub/e.vmdk", "outside/e.vmdk"] {
-            fs::write(scratch.join(file), file).expect("create");
-        }
-        symlink("../outside", folder.join("replaced")).expect("link");
-        symlink("../outside/e.vmdk", folder.join("e.vmdk")).expect("link");
-        let open = |inside: &str| open_regular(&folder, folder.join(inside), FileAccess::Read);
-        open("sub/e.vmdk").expect("nothing was replaced");
-        for inside in ["replaced/e.vmdk", "e.vmdk"] {
-            assert!(open(inside).is_err(), "{inside}");
-        }
-    }
-
-    #[test]
-    fn parents_may_lie_in_the_folder_and_beside_it() {
-        let scratch = tempfile::tempdir().expect("a scratch folder");
-        for folder in ["vms/clone/sub", "vms/base/deep"] {
-            fs::create_dir_all(scratch.path().join(folder)).expect("create");
-        }
-        for file in [
-            "secret",
-            "vms/up",
-            "vms/clone/c",
-            "vms/clone/sub/d",
-            "vms/base/b",
-            "vms/base/deep/e",
-        ] {
-            fs::write(scratch.path().join(file), file).expect("create");
-        }
-        symlink("../../secret", scratch.path().join("vms/base/link")).expect("link");
-        let child = fs::canonicalize(scratch.path().join("vms/clone/c")).expect("exists");
-        let open = |name: &str| FolderGate.open_parent(&child, OsStr::new(name));
-        for name in ["c", "sub/d", "../base/b", "../clone/sub/d"] {
-            open(name).unwrap_or_else(|error| panic!("{name}: {error}"));
-        }
-        let outside = [
-            "../up",
-            "../../secret",
-            "../base/deep/e",
-            "../base/link",
-            "/etc/hostname",
-        ];
-        for name in outside {
-            let error = open(name).unwrap_err();
-            assert!(matches!(error, GateError::Outside(_)), "{name}: {error}");
-        }
-        assert!(matches!(open("../base/gone"), Err(GateError::NotFound)));
-        assert!(matches!(
-            open("../base"),
-            Err(GateError::Outside(_) | GateError::NotRegular)
-        ));
-        assert!(matches!(open(""), Err(GateError::BadName)));
-    }
-
-    #[test]
-    fn links_have_the_identity_of_their_file() {
-        let scratch = tempfile::tempdir().expect("a scratch folder");
-        let disk = scratch.path().join("d.vmdk");
-        fs::write(&disk, "x").expect("create");
-        fs::hard_link(&disk, scratch.path().join("hard")).expect("link");
-        let one = extent(&disk, "d.vmdk").expect("opens").identity;
-        assert_eq!(extent(&disk, "hard").expect("opens").identity, one);
     }
 }

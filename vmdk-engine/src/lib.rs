@@ -64,6 +64,7 @@ mod info;
 mod layout;
 mod link;
 mod map;
+mod progress;
 mod storage;
 mod units;
 
@@ -75,4 +76,5 @@ pub use gate::{FileAccess, FileIdentity, FolderGate, GateError, OpenGate, Opened
 pub use geometry::Geometry;
 pub use info::{Adapter, DiskInfo, DiskKind};
 pub use map::{Allocation, Extents, MapExtent};
+pub use progress::{Progress, Watcher, unwatched};
 pub use storage::{FileStorage, MemoryStorage, Storage};
