@@ -1,0 +1,72 @@
+//! What can be wrong with a link whose parts are well-formed, each for itself.
+
+use crate::error::{Cause, ErrorKind};
+
+/// Why a link cannot be opened although each of its parts is well-formed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LinkError {
+    #[error("the file is one extent of a disk: open the descriptor that names it")]
+    BareExtent,
+    #[error(
+        "the file is a copy-on-write extent (COWD) without a descriptor, which is not supported yet"
+    )]
+    BareCowd,
+    #[error("another open disk writes to it")]
+    Locked,
+    #[error("it is a child disk, and writing to one link alone is not supported")]
+    WritableChild,
+    #[error("it is a child disk, but its extents are {0}, which cannot let a parent show")]
+    NoChild(&'static str),
+    #[error("it is a snapshot that the storage array took")]
+    NativeSnapshot,
+    #[error("extents of type {0} are not supported yet")]
+    ExtentType(&'static str),
+    #[error(
+        "changed-block tracking is attached, which writing would make wrong; it can only be opened for reading"
+    )]
+    ChangeTracking,
+    #[error(
+        "the descriptor has no content id, so that a change could not be noted; repair it before writing"
+    )]
+    NoContentId,
+    #[error("an embedded descriptor must name one sparse extent")]
+    EmbeddedExtents,
+    #[error("the descriptor gives the extent {line} sectors, its header {header}")]
+    SizesDiffer { line: u64, header: u64 },
+    #[error("the descriptor's extents add up to {0} sectors")]
+    Capacity(u64),
+    #[error("the grain directories of all extents have {0} entries, more than any real disk needs")]
+    Directories(u64),
+    #[error("the descriptor names the same file twice")]
+    SameFileTwice,
+    #[error("the descriptor's {key} of \"{value}\" is not supported")]
+    SectorSize { key: &'static str, value: String },
+    #[error("opened through its descriptor, the file is not a sparse extent")]
+    NotSparse,
+    #[error("a space-efficient sparse extent can only be opened for reading")]
+    ReadOnlySeSparse,
+}
+
+impl Cause for LinkError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Locked => ErrorKind::AlreadyLocked,
+            Self::NoChild(_) => ErrorKind::InvalidChain,
+            Self::NoContentId => ErrorKind::NeedsRepair,
+            Self::BareExtent
+            | Self::EmbeddedExtents
+            | Self::SizesDiffer { .. }
+            | Self::Capacity(_)
+            | Self::Directories(_)
+            | Self::SameFileTwice
+            | Self::NotSparse => ErrorKind::InvalidDisk,
+            Self::WritableChild
+            | Self::NativeSnapshot
+            | Self::ExtentType(_)
+            | Self::ReadOnlySeSparse
+            | Self::BareCowd
+            | Self::ChangeTracking
+            | Self::SectorSize { .. } => ErrorKind::Unsupported,
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Opening the files that the extent lines name, and comparing each with its line.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::sync::Arc;
+
+use disk_units::{Sector, SectorCount};
+
+use super::error::LinkError;
+use super::lock;
+use crate::descriptor::{Access, Descriptor, ExtentKind, ExtentLine};
+use crate::disk::OpenOptions;
+use crate::error::Error;
+use crate::extent::cowd;
+use crate::extent::header::SparseShape;
+use crate::extent::sesparse::SeSparseShape;
+use crate::fuse::Fuse;
+use crate::gate::{ExtentRefused, FileAccess, OpenedFile};
+
+/// An extent whose file is open and checked, but whose caches do not exist yet.
+pub(super) struct Part {
+    pub(super) size: SectorCount,
+    pub(super) format: Format,
+    pub(super) file: Option<OpenedFile>,
+    pub(super) is_writable: bool,
+}
+
+pub(super) enum Format {
+    Flat { first: Sector },
+    Sparse(SparseShape),
+    SeSparse(SeSparseShape),
+    Zero,
+    Forbidden,
+}
+
+/// What opening the extents of one descriptor needs.
+pub(super) struct Opening<'a> {
+    disk: &'a OpenedFile,
+    pub(super) descriptor: &'a Descriptor,
+    options: &'a OpenOptions,
+    pub(super) fuse: Arc<Fuse>,
+}
+
+impl<'a> Opening<'a> {
+    pub(super) fn new(
+        disk: &'a OpenedFile,
+        descriptor: &'a Descriptor,
+        options: &'a OpenOptions,
+    ) -> Self {
+        Self {
+            disk,
+            descriptor,
+            options,
+            fuse: Arc::default(),
+        }
+    }
+
+    /// The one extent in the file of the descriptor itself. The name in its line does not matter: files are renamed.
+    pub(super) fn embedded(&mut self, shape: SparseShape) -> Result<Part, Error> {
+        let line = match self.descriptor.extents() {
+            [line] if line.kind == ExtentKind::Sparse && line.access != Access::None => line,
+            _ => return Err(LinkError::EmbeddedExtents.into()),
+        };
+        if self.options.is_writable() {
+            shape.check_writable()?;
+        }
+        check_size(line, &shape)?;
+        Ok(Part {
+            size: line.sectors,
+            format: Format::Sparse(shape),
+            file: Some(self.disk.clone()),
+            is_writable: self.options.is_writable() && line.access == Access::ReadWrite,
+        })
+    }
+
+    /// The extents in files of their own.
+    pub(super) fn named_extents(&mut self) -> Result<Vec<Part>, Error> {
+        let mut parts = Vec::new();
+        let mut seen = BTreeSet::from([self.disk.identity]);
+        for line in self.descriptor.extents() {
+            let part = self.named_extent(line)?;
+            if let Some(file) = &part.file
+                && !seen.insert(file.identity)
+            {
+                let is_descriptor = file.identity == self.disk.identity;
+                if is_descriptor || self.options.is_writable() {
+                    return Err(LinkError::SameFileTwice.into());
+                }
+            }
+            // Another descriptor may name the same file.
+            if part.is_writable
+                && let Some(file) = &part.file
+            {
+                lock(&*file.storage).map_err(|error| error.at(&file.path))?;
+            }
+            if !part.size.is_zero() {
+                parts.push(part);
+            }
+        }
+        Ok(parts)
+    }
+
+    fn named_extent(&self, line: &ExtentLine) -> Result<Part, Error> {
+        let part = |format, file, is_writable| Part {
+            size: line.sectors,
+            format,
+            file,
+            is_writable,
+        };
+        let may_write = self.options.is_writable() && line.access == Access::ReadWrite;
+        match line.kind {
+            ExtentKind::Zero => return Ok(part(Format::Zero, None, may_write)),
+            _ if line.access == Access::None => {
+                return Ok(part(Format::Forbidden, None, self.options.is_writable()));
+            }
+            _ => {}
+        }
+        let access = if may_write {
+            FileAccess::ReadWrite
+        } else {
+            FileAccess::Read
+        };
+        let name = self.descriptor.file_name(line)?;
+        let file = self.open_extent(&name, access)?;
+        let format = match line.kind {
+            ExtentKind::Flat | ExtentKind::Vmfs => Format::Flat { first: line.offset },
+            ExtentKind::Sparse | ExtentKind::VmfsSparse | ExtentKind::SeSparse => self
+                .load_shape(line, &file, may_write)
+                .map_err(|error| error.at(&file.path))?,
+            other => return Err(LinkError::ExtentType(other.keyword()).into()),
+        };
+        Ok(part(format, Some(file), may_write))
+    }
+
+    fn open_extent(&self, name: &OsStr, access: FileAccess) -> Result<OpenedFile, Error> {
+        self.options
+            .open_gate()
+            .open_extent(&self.disk.path, name, access)
+            .map_err(|error| ExtentRefused::new(name, error).into())
+    }
+
+    fn load_shape(
+        &self,
+        line: &ExtentLine,
+        file: &OpenedFile,
+        may_write: bool,
+    ) -> Result<Format, Error> {
+        if file.identity == self.disk.identity {
+            return Err(LinkError::NotSparse.into());
+        }
+        let storage = &*file.storage;
+        let shape = match line.kind {
+            ExtentKind::SeSparse => {
+                let shape = SeSparseShape::load(storage)?;
+                check_equal_size(line, shape.capacity)?;
+                if may_write {
+                    return Err(LinkError::ReadOnlySeSparse.into());
+                }
+                return Ok(Format::SeSparse(shape));
+            }
+            ExtentKind::VmfsSparse => {
+                let shape = cowd::load(storage)?;
+                check_equal_size(line, shape.capacity)?;
+                shape
+            }
+            _ => {
+                let shape = SparseShape::load(storage)?;
+                check_size(line, &shape)?;
+                shape
+            }
+        };
+        if may_write {
+            shape.check_writable()?;
+        }
+        Ok(Format::Sparse(shape))
+    }
+}
+
+/// ESX keeps both sizes equal.
+fn check_equal_size(line: &ExtentLine, header: SectorCount) -> Result<(), LinkError> {
+    if line.sectors == header {
+        return Ok(());
+    }
+    let (line, header) = (line.sectors.get(), header.get());
+    Err(LinkError::SizesDiffer { line, header })
+}
+
+/// The line's size counts. The header may have more up to the next grain, or to the next 64 KiB as VirtualBox writes
+/// it; less would leave sectors without a place, and much more means that one of the two is wrong.
+fn check_size(line: &ExtentLine, shape: &SparseShape) -> Result<(), LinkError> {
+    let (line, header) = (line.sectors.get(), shape.capacity.get());
+    let rounded = line.checked_next_multiple_of(128).unwrap_or(u64::MAX);
+    if (line..=rounded.max(shape.grain.round_up(line))).contains(&header) {
+        return Ok(());
+    }
+    Err(LinkError::SizesDiffer { line, header })
+}

@@ -1,0 +1,56 @@
+//! Whether the descriptor as a whole can be opened in the way that is asked for.
+
+use super::error::LinkError;
+use super::parts::{Format, Part};
+use crate::descriptor::{Descriptor, ExtentKind, ExtentLine};
+use crate::disk::OpenOptions;
+
+pub(super) fn check_descriptor(
+    descriptor: &Descriptor,
+    options: &OpenOptions,
+) -> Result<(), LinkError> {
+    for key in ["logicalSectorSize", "physicalSectorSize"] {
+        match descriptor.metadata(key) {
+            Some(value) if value != "512" && value != "4096" => {
+                return Err(LinkError::SectorSize { key, value });
+            }
+            _ => {}
+        }
+    }
+    if options.is_writable() {
+        if descriptor.has_change_tracking() {
+            return Err(LinkError::ChangeTracking);
+        }
+        if descriptor.cid().is_none() {
+            return Err(LinkError::NoContentId);
+        }
+    }
+    Ok(())
+}
+
+/// Refuses children of a kind that cannot be one, and changes that would need the parent where that was left out.
+pub(super) fn check_parent(
+    descriptor: &Descriptor,
+    parts: &[Part],
+    options: &OpenOptions,
+) -> Result<(), LinkError> {
+    if descriptor.parent().is_none() {
+        return Ok(());
+    }
+    let is_flat = |line: &ExtentLine| matches!(line.kind, ExtentKind::Flat | ExtentKind::Vmfs);
+    if descriptor.extents().iter().any(is_flat) {
+        return Err(LinkError::NoChild("flat"));
+    }
+    let is_stream =
+        |part: &Part| matches!(&part.format, Format::Sparse(shape) if shape.is_compressed);
+    if parts.iter().any(is_stream) {
+        return Err(LinkError::NoChild("stream-optimised"));
+    }
+    if descriptor.is_native_snapshot() {
+        return Err(LinkError::NativeSnapshot);
+    }
+    if options.is_writable() && options.is_single_link() {
+        return Err(LinkError::WritableChild);
+    }
+    Ok(())
+}
