@@ -11,6 +11,7 @@
 pub mod esx;
 pub mod image;
 pub mod recording;
+pub mod world;
 
 use std::path::PathBuf;
 use std::process::Command;
