@@ -187,14 +187,12 @@ impl SparseShape {
         if directory_entries > MAX_DIRECTORY_ENTRIES || directory_len > file {
             return Err(field("capacity", capacity.get()).into());
         }
-        let directory =
-            in_file(directory).ok_or_else(|| field("grain directory offset", directory))?;
+        let mut read_only = None;
+        let (directory, redundant) = directories(header, directory, in_file, &mut read_only)?;
         let overhead = header.overhead.get();
         if overhead > file.get() {
             return Err(HeaderError::Cut("it ends before its first grain").into());
         }
-        let mut read_only = None;
-        let redundant = redundant_directory(header, directory, in_file, &mut read_only);
         let descriptor = check_descriptor(header, file_range)?;
         let metadata_end = [Some(directory), redundant, descriptor]
             .into_iter()
@@ -366,25 +364,35 @@ fn check_table_size(entries: u32) -> Result<u32, HeaderError> {
     }
 }
 
-/// The second directory, if the header says that there is one and it can be where the header says.
-fn redundant_directory(
+/// The directory to use, and the second one if there are two.
+///
+/// A second one counts only if the header says that it is kept up to date. It stands in for a first one that cannot be
+/// where the header says; that is good enough to read, until a repair.
+fn directories(
     header: &SparseHeader,
-    directory: SectorRange,
+    directory: u64,
     in_file: impl Fn(u64) -> Option<SectorRange>,
     read_only: &mut Option<ReadOnlyReason>,
-) -> Option<SectorRange> {
+) -> Result<(SectorRange, Option<SectorRange>), HeaderError> {
     let start = header.redundant_directory.get();
-    let is_claimed = header.flags.get() & FLAG_REDUNDANT != 0;
-    if !is_claimed || start == 0 || start == directory.start().get() {
-        return None;
+    let is_claimed = header.flags.get() & FLAG_REDUNDANT != 0 && start != 0;
+    let redundant = in_file(start).filter(|_| is_claimed);
+    let Some(primary) = in_file(directory) else {
+        *read_only = Some(ReadOnlyReason::Damage("the grain directory is misplaced"));
+        return redundant
+            .map(|range| (range, None))
+            .ok_or_else(|| field("grain directory offset", directory));
+    };
+    if !is_claimed || start == directory {
+        return Ok((primary, None));
     }
-    let range = in_file(start).filter(|range| range.intersection(directory).is_none());
-    if range.is_none() {
+    let redundant = redundant.filter(|range| range.intersection(primary).is_none());
+    if redundant.is_none() {
         *read_only = Some(ReadOnlyReason::Damage(
             "the redundant grain directory is misplaced",
         ));
     }
-    range
+    Ok((primary, redundant))
 }
 
 fn check_descriptor(

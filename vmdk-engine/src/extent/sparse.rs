@@ -55,13 +55,20 @@ struct Writer {
 
 impl SparseExtent {
     /// An extent to read.
-    pub(crate) fn open(storage: Arc<dyn Storage>, tables: Tables, size: SectorCount) -> Self {
-        Self {
+    pub(crate) fn open(
+        storage: Arc<dyn Storage>,
+        tables: Tables,
+        size: SectorCount,
+    ) -> Result<Self, Error> {
+        let file = storage
+            .len()
+            .map_err(|error| IoFault::new("asking for the length of the file", error))?;
+        Ok(Self {
             storage,
-            tables,
+            tables: tables.with_spare(file),
             size,
             writer: None,
-        }
+        })
     }
 
     /// An extent to write, after its metadata has been found consistent.

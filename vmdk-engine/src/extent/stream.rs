@@ -128,7 +128,7 @@ impl StreamExtent {
             .map_err(|error| IoFault::new("asking for the length of the file", error))?;
         Ok(Self {
             storage,
-            tables,
+            tables: tables.with_spare(file),
             inflated,
             extent,
             file,

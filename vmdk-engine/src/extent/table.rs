@@ -1,6 +1,8 @@
 //! Grain directory and grain tables: from a sector of the guest to a place in the file.
 //!
 //! The directory is in memory whole (4 bytes for 32 MiB of guest space); tables come through the [`TableCache`].
+//!
+//! Where an extent is only read and has a second directory, that one is asked about what the first one has damaged.
 
 use std::collections::BTreeSet;
 use std::mem;
@@ -8,13 +10,13 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use disk_units::{Sector, SectorRange};
+use disk_units::{ByteLen, Sector, SectorCount, SectorRange};
 use parking_lot::Mutex;
 use zerocopy::FromBytes;
 use zerocopy::little_endian::U32;
 
 use super::cache::{ChangedTable, Entries, TableCache, TableKey};
-use super::header::SparseShape;
+use super::header::{ReadOnlyReason, SparseShape, WholePart};
 use super::runs::{Lookup, Place, Runs, TableError};
 use crate::error::{Error, IoFault};
 use crate::storage::Storage;
@@ -28,8 +30,17 @@ pub(crate) struct Tables {
     cache: Arc<TableCache>,
     extent: u32,
     directory: Box<[AtomicU32]>,
+    spare: Option<Spare>,
     /// Tables with changes that are not in the file yet.
     changed: Mutex<BTreeSet<u32>>,
+}
+
+/// The second directory, for what the first one has damaged.
+#[derive(Debug)]
+struct Spare {
+    directory: Sector,
+    /// Grains that the first tables place behind this are damaged.
+    file: SectorCount,
 }
 
 impl Tables {
@@ -37,17 +48,40 @@ impl Tables {
         storage: Arc<dyn Storage>,
         cache: Arc<TableCache>,
         extent: u32,
-        shape: SparseShape,
+        mut shape: SparseShape,
     ) -> Result<Self, Error> {
-        let directory = read_directory(&*storage, shape.directory, shape.directory_entries)?;
+        let read = |start| read_directory(&*storage, start, shape.directory_entries);
+        let directory = match (read(shape.directory), shape.redundant_directory) {
+            (Err(error), Some(redundant)) => {
+                let directory = read(redundant).map_err(|_| error)?;
+                tracing::warn!("the grain directory cannot be read; its copy is used");
+                shape.directory = redundant;
+                shape.redundant_directory = None;
+                shape.read_only =
+                    Some(ReadOnlyReason::Damage("the grain directory cannot be read"));
+                directory
+            }
+            (directory, _) => directory?,
+        };
         Ok(Self {
             shape,
             storage,
             cache,
             extent,
             directory: directory.into_iter().map(AtomicU32::new).collect(),
+            spare: None,
             changed: Mutex::default(),
         })
+    }
+
+    /// The same tables, read through the second directory where the first one is damaged. That is for extents that are
+    /// only read: whoever writes must first find both alike.
+    pub(crate) fn with_spare(mut self, file: ByteLen) -> Self {
+        self.spare = self.shape.redundant_directory.map(|directory| Spare {
+            directory,
+            file: file.whole_part(),
+        });
+        self
     }
 
     /// The runs that make up `range`.
@@ -84,13 +118,19 @@ impl Tables {
         if sector == 0 {
             return Ok(None);
         }
+        self.read_table(table, sector).or_else(|error| {
+            let copy = self.spare_table(table);
+            let entries = copy.and_then(|copy| self.read_table(table, copy).ok());
+            if entries.is_some() {
+                tracing::warn!(table, %error, "the copy of a grain table is used");
+            }
+            entries.ok_or(error)
+        })
+    }
+
+    fn read_table(&self, table: u32, sector: u32) -> Result<Entries, Error> {
         let start = Sector::new(u64::from(sector));
-        let range = clamped(start, self.shape.table_len());
-        if self
-            .shape
-            .reserved()
-            .any(|reserved| reserved.intersection(range).is_some())
-        {
+        if self.hits_metadata(start) {
             return Err(TableError::TableInMetadata { table, sector }.into());
         }
         let entries = usize::try_from(self.shape.entries_per_table).unwrap_or(0);
@@ -104,6 +144,49 @@ impl Tables {
                 _ => Error::from(IoFault::new(format!("reading grain table {table}"), error)),
             })?;
         Ok(parse_entries(&bytes))
+    }
+
+    /// Whether a table at `start` would lie inside the header, the text or a directory.
+    fn hits_metadata(&self, start: Sector) -> bool {
+        let range = clamped(start, self.shape.table_len());
+        self.shape
+            .reserved()
+            .any(|reserved| reserved.intersection(range).is_some())
+    }
+
+    /// The sector of a table's copy, if there is one.
+    fn spare_table(&self, table: u32) -> Option<u32> {
+        let spare = self.spare.as_ref()?;
+        self.read_entry(spare.directory, u64::from(table))
+            .filter(|sector| *sector != 0 && !self.hits_metadata(Sector::new(u64::from(*sector))))
+    }
+
+    /// The place of a grain by the copy of its table, if it can be one.
+    fn spare_place(&self, grain: u64) -> Option<Place> {
+        let (table, index) = self.split(grain);
+        let start = Sector::new(u64::from(self.spare_table(table)?));
+        let sector = self.read_entry(start, u64::try_from(index).ok()?)?;
+        if sector <= 1 || self.is_misplaced(sector) {
+            return None;
+        }
+        tracing::warn!(grain, "the entry of a grain is damaged; its copy is used");
+        Some(Place::At(Sector::new(u64::from(sector))))
+    }
+
+    /// Whether no grain can be there. The end of the file counts only where there is another entry to turn to.
+    fn is_misplaced(&self, sector: u32) -> bool {
+        let sector = u64::from(sector);
+        let is_behind = |spare: &Spare| sector >= spare.file.get();
+        sector < self.shape.data_start.get() || self.spare.as_ref().is_some_and(is_behind)
+    }
+
+    /// One entry of the directory or table that begins at `start`.
+    fn read_entry(&self, start: Sector, index: u64) -> Option<u32> {
+        let offset = ByteLen::new(index.saturating_mul(4));
+        let position = byte_position(start).checked_add(offset)?;
+        let mut bytes = [0; 4];
+        self.storage.read_exact_at(&mut bytes, position).ok()?;
+        Some(u32::from_le_bytes(bytes))
     }
 
     /// Calls `look` with the entries of a table. A table that is not in the file costs no room in the cache.
@@ -214,9 +297,14 @@ impl Lookup for Tables {
         match entry {
             0 => Ok(Place::Unallocated),
             1 => Ok(Place::Zeroed),
-            sector if u64::from(sector) < self.shape.data_start.get() => {
-                Err(TableError::GrainInMetadata { grain, sector })
-            }
+            sector if self.is_misplaced(sector) => match self.spare_place(grain) {
+                Some(place) => Ok(place),
+                None if u64::from(sector) < self.shape.data_start.get() => {
+                    Err(TableError::GrainInMetadata { grain, sector })
+                }
+                // Reading it fails; that it is allocated is known.
+                None => Ok(Place::At(Sector::new(u64::from(sector)))),
+            },
             sector => Ok(Place::At(Sector::new(u64::from(sector)))),
         }
     }

@@ -121,7 +121,7 @@ impl Opening<'_> {
                 storage, tables, part.size, fuse,
             )?)
         } else {
-            Box::new(SparseExtent::open(storage, tables, part.size))
+            Box::new(SparseExtent::open(storage, tables, part.size)?)
         })
     }
 }
