@@ -71,6 +71,7 @@ fn check(header: &CowdHeader, file: SectorCount) -> Result<SparseShape, HeaderEr
         directory: start,
         redundant_directory: None,
         data_start: directory.end(),
+        late_directories: Vec::new(),
         descriptor: None,
         is_compressed: false,
         has_markers: false,

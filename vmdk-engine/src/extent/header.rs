@@ -113,6 +113,8 @@ pub(crate) struct SparseShape {
     pub(crate) redundant_directory: Option<Sector>,
     /// The sector before which no grain can lie.
     pub(crate) data_start: Sector,
+    /// Directories that lie behind it, where no grain can lie either.
+    pub(super) late_directories: Vec<SectorRange>,
     /// Where the embedded descriptor stands, if the header names a place.
     pub(crate) descriptor: Option<SectorRange>,
     /// Grains are records of compressed bytes.
@@ -194,14 +196,17 @@ impl SparseShape {
             return Err(HeaderError::Cut("it ends before its first grain").into());
         }
         let descriptor = check_descriptor(header, file_range)?;
-        let metadata_end = [Some(directory), redundant, descriptor]
-            .into_iter()
-            .flatten()
-            .map(SectorRange::end)
-            .max()
-            .unwrap_or_default();
         let is_compressed = flags & FLAG_COMPRESSED != 0;
-        if !is_compressed && overhead < metadata_end.get() {
+        // What lies in front of the grains ends with the overhead. A directory may also lie among them, once it grew.
+        let first = descriptor.map_or(1, |text| text.end().get());
+        let is_front = |range: &SectorRange| overhead < first || range.start().get() < overhead;
+        let directories = [Some(directory), redundant].into_iter().flatten();
+        let (front, late): (Vec<_>, Vec<_>) = directories.partition(is_front);
+        let metadata_end = front
+            .iter()
+            .map(|range| range.end().get())
+            .fold(first, u64::max);
+        if !is_compressed && overhead < metadata_end {
             read_only = Some(ReadOnlyReason::Damage("the header's overhead is too small"));
         }
         let overlaps =
@@ -226,7 +231,7 @@ impl SparseShape {
         let data_start = if is_compressed {
             overhead.max(1)
         } else {
-            overhead.max(metadata_end.get())
+            overhead.max(metadata_end)
         };
         Ok(Self {
             capacity,
@@ -236,6 +241,7 @@ impl SparseShape {
             directory: directory.start(),
             redundant_directory: redundant.map(SectorRange::start),
             data_start: Sector::new(data_start),
+            late_directories: if is_compressed { Vec::new() } else { late },
             descriptor,
             is_compressed,
             has_markers: flags & FLAG_MARKERS != 0,
@@ -267,6 +273,16 @@ impl SparseShape {
     /// The sectors that one grain table takes up.
     pub(crate) fn table_len(&self) -> SectorCount {
         ByteLen::new(u64::from(self.entries_per_table).saturating_mul(4)).sectors_rounded_up()
+    }
+
+    /// Whether no grain can begin at `sector`, wherever the file ends.
+    pub(crate) fn is_metadata(&self, sector: Sector) -> bool {
+        let grain = || clamped(sector, self.grain.count());
+        sector < self.data_start
+            || self
+                .late_directories
+                .iter()
+                .any(|directory| directory.intersection(grain()).is_some())
     }
 
     /// Header, descriptor and directories: where neither a table nor a grain can lie.

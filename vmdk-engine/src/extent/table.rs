@@ -175,9 +175,9 @@ impl Tables {
 
     /// Whether no grain can be there. The end of the file counts only where there is another entry to turn to.
     fn is_misplaced(&self, sector: u32) -> bool {
-        let sector = u64::from(sector);
-        let is_behind = |spare: &Spare| sector >= spare.file.get();
-        sector < self.shape.data_start.get() || self.spare.as_ref().is_some_and(is_behind)
+        let sector = Sector::new(u64::from(sector));
+        let is_behind = |spare: &Spare| sector.get() >= spare.file.get();
+        self.shape.is_metadata(sector) || self.spare.as_ref().is_some_and(is_behind)
     }
 
     /// One entry of the directory or table that begins at `start`.
@@ -299,7 +299,7 @@ impl Lookup for Tables {
             1 => Ok(Place::Zeroed),
             sector if self.is_misplaced(sector) => match self.spare_place(grain) {
                 Some(place) => Ok(place),
-                None if u64::from(sector) < self.shape.data_start.get() => {
+                None if self.shape.is_metadata(Sector::new(u64::from(sector))) => {
                     Err(TableError::GrainInMetadata { grain, sector })
                 }
                 // Reading it fails; that it is allocated is known.

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::image::{SECTOR, put, put_entry};
+use super::image::{MemoryGate, SECTOR, child_of, descriptor, put, put_entry};
+
+/// The content id that `descriptor` gives a base.
+pub const BASE: u32 = 0x1f2e_3d4c;
 
 /// A COWD extent: header, directory, tables in order, grains in order.
 #[derive(Clone, Debug)]
@@ -166,4 +169,24 @@ impl SeSparseImage {
 pub fn put_long(image: &mut [u8], sector: u64, index: u64, value: u64) {
     let position = usize::try_from(sector * 512 + index * 8).unwrap();
     put(image, position, &value.to_le_bytes());
+}
+
+pub fn cowd_text(capacity: u64) -> String {
+    let line = format!("RW {capacity} VMFSSPARSE \"delta\"");
+    child_of(&descriptor("vmfsSparse", &[&line]), 2, BASE, "base.vmdk")
+}
+
+pub fn se_sparse_text(capacity: u64) -> String {
+    let line = format!("RW {capacity} SESPARSE \"delta\"");
+    child_of(&descriptor("seSparse", &[&line]), 2, BASE, "base.vmdk")
+}
+
+/// A child over a parent filled with 0x11.
+pub fn over_ones(text: String, delta: Vec<u8>, capacity: u64) -> MemoryGate {
+    let line = format!("RW {capacity} FLAT \"flat\" 0");
+    MemoryGate::default()
+        .with("child.vmdk", text)
+        .with("delta", delta)
+        .with("base.vmdk", descriptor("monolithicFlat", &[&line]))
+        .with("flat", vec![0x11; usize::try_from(capacity).unwrap() * 512])
 }

@@ -19,9 +19,11 @@ pub enum Change {
 }
 
 /// What is to fail.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Failure {
     None,
+    /// Reads of any of these bytes.
+    Reads(Range<u64>, io::ErrorKind),
     /// Writes below this position: the metadata.
     WritesBelow(u64, io::ErrorKind),
     /// Writes from this position on: the grains.
@@ -83,12 +85,12 @@ impl Recording {
 
     fn record(&self, change: Change) -> io::Result<()> {
         let mut shared = self.shared.lock().unwrap();
-        match (&change, shared.failure) {
-            (Change::Write(at, _), Failure::WritesBelow(limit, kind)) if *at < limit => {
-                return Err(kind.into());
+        match (&change, &shared.failure) {
+            (Change::Write(at, _), Failure::WritesBelow(limit, kind)) if at < limit => {
+                return Err((*kind).into());
             }
-            (Change::Write(at, _), Failure::WritesFrom(limit, kind)) if *at >= limit => {
-                return Err(kind.into());
+            (Change::Write(at, _), Failure::WritesFrom(limit, kind)) if at >= limit => {
+                return Err((*kind).into());
             }
             (Change::Zero(_), Failure::Holes) => return Err(io::ErrorKind::Unsupported.into()),
             (Change::Sync, Failure::Syncs) => return Err(io::ErrorKind::Other.into()),
@@ -101,6 +103,13 @@ impl Recording {
 
 impl Storage for Recording {
     fn read_exact_at(&self, buf: &mut [u8], position: ByteLen) -> io::Result<()> {
+        let end = position.get() + u64::try_from(buf.len()).unwrap();
+        match &self.shared.lock().unwrap().failure {
+            Failure::Reads(bad, kind) if bad.start < end && position.get() < bad.end => {
+                return Err((*kind).into());
+            }
+            _ => {}
+        }
         self.storage.read_exact_at(buf, position)
     }
 

@@ -292,7 +292,7 @@ impl<'a> Grains<'a> {
         let start = Sector::new(u64::from(entry));
         let range = clamped(start, size.count());
         let is_placed =
-            start >= self.tables.shape.data_start && range.end().get() <= self.file.get();
+            !self.tables.shape.is_metadata(start) && range.end().get() <= self.file.get();
         if !is_placed || self.hits_table(range) {
             return Err(ScanError::GrainMisplaced(entry).into());
         }
