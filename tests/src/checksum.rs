@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -10,13 +10,21 @@ use sha2::{Digest, Sha256};
 /// The SHA-256 of a file, in hexadecimal.
 #[must_use]
 pub fn file(path: &Path) -> String {
-    let mut input = File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let input = File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    reader(input).expect("a regular file is readable")
+}
+
+/// The SHA-256 of all that is read up to the end, in hexadecimal.
+///
+/// # Errors
+/// What the reader reports.
+pub fn reader(mut input: impl Read) -> io::Result<String> {
     let mut digest = Sha256::new();
     let mut piece = vec![0; 1 << 20];
     loop {
-        let length = input.read(&mut piece).expect("a regular file is readable");
+        let length = input.read(&mut piece)?;
         if length == 0 {
-            return hexadecimal(&digest.finalize());
+            return Ok(hexadecimal(&digest.finalize()));
         }
         digest.update(&piece[..length]);
     }

@@ -24,6 +24,7 @@ pub mod client;
 pub mod disk;
 pub mod map;
 pub mod need;
+pub mod oracle;
 pub mod random;
 pub mod sample;
 pub mod server;

@@ -26,6 +26,17 @@ pub fn have_libnbd() -> bool {
         || skip("the Python module of libnbd is not installed")
 }
 
+/// Whether Python has libvmdk's module. If not, says so.
+#[must_use]
+pub fn have_libvmdk() -> bool {
+    let found = Command::new(PYTHON)
+        .args(["-c", "import pyvmdk"])
+        .stderr(Stdio::null())
+        .status();
+    found.is_ok_and(|status| status.success())
+        || skip("the Python module of libvmdk is not installed")
+}
+
 /// Reports a test, or a part of one, as left out. Always false.
 pub fn skip(reason: &str) -> bool {
     assert!(

@@ -45,6 +45,11 @@ const PEERS: &[Peer] = &[
         package: "python3-libnbd",
     },
     Peer {
+        name: "libvmdk for Python",
+        probe: &["/usr/bin/python3", "-c", "import pyvmdk"],
+        package: "python3-libvmdk",
+    },
+    Peer {
         name: "fio",
         probe: &["fio", "--version"],
         package: "fio",
