@@ -6,22 +6,39 @@
 //! Facts: "Virtual Disk Format 5.0" (VMware technical note), and descriptors written by ESX, Workstation, VirtualBox
 //! and qemu-img 10.
 
+mod cowd;
 mod encoding;
 mod extent_line;
+mod mark;
 
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::ops::Range;
 
 use crate::error::{Cause, ErrorKind};
+use crate::extent::cowd::CowdIdentity;
 
+pub(crate) use encoding::Charset;
 pub(crate) use extent_line::{Access, ExtentKind, ExtentLine};
+pub(crate) use mark::ContentMark;
 
 /// More text than this is refused; real descriptors have a few hundred bytes, split ones a few hundred KiB.
 pub(crate) const MAX_TEXT: usize = 1 << 20;
 
 /// More extent lines than this are refused.
 const MAX_EXTENTS: usize = 16_384;
+
+/// What stands in a header once.
+const HEADER_KEYS: [&str; 8] = [
+    "version",
+    "encoding",
+    "CID",
+    "parentCID",
+    "isNativeSnapshot",
+    "createType",
+    "parentFileNameHint",
+    "changeTrackPath",
+];
 
 /// The content id of "no parent".
 const NO_PARENT: u32 = u32::MAX;
@@ -49,7 +66,7 @@ pub(crate) enum DescriptorError {
     BadValue { key: &'static str, value: String },
     #[error("descriptor version {0} is not supported")]
     Version(u32),
-    #[error("the name \"{name}\" is in the encoding \"{encoding}\", which is not supported")]
+    #[error("the name \"{name}\" cannot be read in the encoding \"{encoding}\"")]
     Encoding { name: String, encoding: String },
     #[error("the disk is encrypted")]
     Encrypted,
@@ -84,10 +101,11 @@ pub(crate) struct Patch {
 /// What a child says of its parent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ParentReference {
-    /// The content id that the parent had when the child was made.
-    pub(crate) cid: u32,
+    /// What the parent's content had when the child was made.
+    pub(crate) mark: ContentMark,
     /// Where the parent may be, in the bytes of the text.
     hint: Option<Vec<u8>>,
+    /// The character set of these bytes.
     encoding: String,
 }
 
@@ -95,18 +113,13 @@ impl ParentReference {
     /// The hint as text, to show it.
     pub(crate) fn hint(&self) -> Option<String> {
         let hint = self.hint.as_deref()?;
-        Some(String::from_utf8_lossy(hint).into_owned())
+        Some(Charset::named(&self.encoding).decode_lossy(hint))
     }
 
     /// The hint as this system would write it.
     pub(crate) fn file_name(&self) -> Result<Option<OsString>, DescriptorError> {
-        let decode = |hint: &Vec<u8>| {
-            encoding::file_name(hint, &self.encoding).ok_or_else(|| DescriptorError::Encoding {
-                name: String::from_utf8_lossy(hint).into_owned(),
-                encoding: self.encoding.clone(),
-            })
-        };
-        self.hint.as_ref().map(decode).transpose()
+        let hint = self.hint.as_deref();
+        hint.map(|hint| file_name(hint, &self.encoding)).transpose()
     }
 }
 
@@ -119,6 +132,8 @@ pub(crate) struct Descriptor {
     version: u32,
     cid: Option<u32>,
     parent_cid: u32,
+    /// What counts instead of ids and hints, in a disk without a text.
+    cowd: Option<CowdIdentity>,
 }
 
 impl Descriptor {
@@ -135,6 +150,7 @@ impl Descriptor {
             version: 0,
             cid: None,
             parent_cid: NO_PARENT,
+            cowd: None,
         };
         descriptor.read_lines()?;
         descriptor.read_header()?;
@@ -203,13 +219,20 @@ impl Descriptor {
         }
         self.cid = self.content_id("CID")?;
         self.parent_cid = self.content_id("parentCID")?.unwrap_or(NO_PARENT);
-        if self.cid.is_none() {
-            tracing::warn!("the descriptor has no content id");
-        }
         if self.extents.is_empty() {
             return Err(DescriptorError::NoExtents);
         }
+        self.report_repeated_keys();
         Ok(())
+    }
+
+    fn report_repeated_keys(&self) {
+        for key in HEADER_KEYS {
+            let lines = self.entries.iter().filter(|entry| self.has_key(entry, key));
+            if lines.count() > 1 {
+                tracing::warn!(key, "the descriptor has a key twice; the first one counts");
+            }
+        }
     }
 
     fn content_id(&self, key: &'static str) -> Result<Option<u32>, DescriptorError> {
@@ -222,15 +245,18 @@ impl Descriptor {
         Ok(u32::from_str_radix(&value, 16).ok())
     }
 
-    /// Key material in the header, or the host's encryption filter in the data base.
+    /// Key material in the header, the host's encryption filter in the data base, or a body that is encrypted itself.
     fn is_encrypted(&self) -> bool {
-        self.entries.iter().any(|entry| {
-            let key = self.slice(&entry.key).to_ascii_lowercase();
-            let value = self.slice(&entry.value).to_ascii_lowercase();
-            key.starts_with(b"encryption.")
-                || key.ends_with(b"keysafe")
-                || (key == b"ddb.iofilters" && contains(&value, b"vmwarevmcrypt"))
-        })
+        let is_opaque =
+            self.extents.is_empty() && self.text.split(|byte| *byte == b'\n').any(is_opaque);
+        is_opaque
+            || self.entries.iter().any(|entry| {
+                let key = self.slice(&entry.key).to_ascii_lowercase();
+                let value = self.slice(&entry.value).to_ascii_lowercase();
+                key.starts_with(b"encryption.")
+                    || key.ends_with(b"keysafe")
+                    || (key == b"ddb.iofilters" && contains(&value, b"vmwarevmcrypt"))
+            })
     }
 
     /// The text, byte for byte as it was parsed, but for patches made since.
@@ -244,19 +270,38 @@ impl Descriptor {
     }
 
     /// The content id of this link; `None` if the text has none.
+    #[cfg(test)]
     pub(crate) fn cid(&self) -> Option<u32> {
         self.cid
     }
 
+    /// What its children know the content of this link by.
+    pub(crate) fn mark(&self) -> Option<ContentMark> {
+        match &self.cowd {
+            Some(header) => Some(header.mark()),
+            None => self.cid.map(ContentMark::Cid),
+        }
+    }
+
     /// What the text says of a parent. A hint alone, with the content id of "no parent", makes no child.
     pub(crate) fn parent(&self) -> Option<ParentReference> {
+        if let Some(header) = &self.cowd {
+            return header.parent();
+        }
         (self.parent_cid != NO_PARENT).then(|| ParentReference {
-            cid: self.parent_cid,
+            mark: ContentMark::Cid(self.parent_cid),
             hint: self
                 .find("parentFileNameHint")
                 .map(|entry| self.slice(&entry.value).to_vec()),
-            encoding: self.header("encoding").unwrap_or_default(),
+            encoding: self.encoding(),
         })
+    }
+
+    /// The label of the character set of names; newer ESX versions note it in the data base.
+    fn encoding(&self) -> String {
+        let declared = self.find("encoding").or_else(|| self.find("ddb.encoding"));
+        let label = declared.map(|entry| self.slice(&entry.value));
+        String::from_utf8_lossy(label.unwrap_or_default()).into_owned()
     }
 
     pub(crate) fn create_type(&self) -> Option<String> {
@@ -303,11 +348,7 @@ impl Descriptor {
 
     /// The file name in an extent line, as this system would write it.
     pub(crate) fn file_name(&self, line: &ExtentLine) -> Result<OsString, DescriptorError> {
-        let encoding = self.header("encoding").unwrap_or_default();
-        encoding::file_name(&line.name, &encoding).ok_or_else(|| DescriptorError::Encoding {
-            name: String::from_utf8_lossy(&line.name).into_owned(),
-            encoding,
-        })
+        file_name(&line.name, &self.encoding())
     }
 
     /// Gives the link a new content id and returns what has to change in the file, or `None` if it has no id at all.
@@ -363,12 +404,31 @@ impl Descriptor {
     }
 
     fn value(&self, entry: &Entry) -> String {
-        String::from_utf8_lossy(self.slice(&entry.value)).into_owned()
+        Charset::named(&self.encoding()).decode_lossy(self.slice(&entry.value))
     }
 
     fn slice(&self, range: &Range<usize>) -> &[u8] {
         self.text.get(range.clone()).unwrap_or_default()
     }
+}
+
+/// A name as this system would write it.
+fn file_name(bytes: &[u8], encoding: &str) -> Result<OsString, DescriptorError> {
+    Charset::named(encoding)
+        .decode(bytes)
+        .ok_or_else(|| DescriptorError::Encoding {
+            name: String::from_utf8_lossy(bytes).into_owned(),
+            encoding: encoding.to_owned(),
+        })
+}
+
+/// Whether a line looks like encoded binary data, which is longer than any key.
+fn is_opaque(line: &[u8]) -> bool {
+    let line = line.trim_ascii();
+    line.len() >= 60
+        && line
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'='))
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
@@ -527,6 +587,10 @@ mod tests {
             ("version=1\nCID=1\rparentCID=2\nRW 1 ZERO\n", InvalidDisk),
             ("version=1\nRW 1 CLOUD \"x\"\n", Unsupported),
             ("version=1\nencryption.keySafe=\"vmware:key\"\n", Encrypted),
+            (
+                "version=2\nCID=1\nUXVpdGUgb3BhcXVlLCBhbmQgbG9uZ2VyIHRoYW4gYW55IGtleSBvZiBhIGhlYWRlcg==\n",
+                Encrypted,
+            ),
             (
                 "version=1\nRW 1 ZERO\nddb.iofilters = \"vmwarevmcrypt\"\n",
                 Encrypted,

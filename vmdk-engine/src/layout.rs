@@ -105,13 +105,18 @@ pub(crate) struct CowdHeader {
     pub(crate) directory: U32,
     pub(crate) directory_entries: U32,
     pub(crate) free_sector: U32,
-    /// Names, generations and a geometry, which say nothing about where the data is.
-    pub(crate) names: [u8; 1616],
+    /// In a child the name of its parent, filled with NULs; in a base its cylinders, heads and sectors.
+    pub(crate) parent_name: [u8; 1024],
+    pub(crate) parent_generation: U32,
+    pub(crate) generation: U32,
+    /// A name, a description and what was kept of former generations, for people.
+    pub(crate) notes: [u8; 584],
     pub(crate) unclean_shutdown: U32,
     pub(crate) pad: [u8; 396],
 }
 
 const _: () = assert!(size_of::<CowdHeader>() == 2048);
+const _: () = assert!(std::mem::offset_of!(CowdHeader, parent_generation) == 1056);
 /// Where [`CowdHeader::free_sector`] stands.
 pub(crate) const COWD_FREE_SECTOR_AT: u64 = 28;
 const _: () = assert!(std::mem::offset_of!(CowdHeader, free_sector) == 28);

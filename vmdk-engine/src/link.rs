@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use disk_units::{ByteLen, Sector, SectorCount, SectorRange};
 use parking_lot::{Mutex, RwLock};
 
-use crate::descriptor::{Descriptor, ParentReference};
+use crate::descriptor::{ContentMark, Descriptor, ParentReference};
 use crate::error::{Error, IoFault, Refusal};
 use crate::extent::cache::TableCache;
 use crate::extent::{Below, Extent, MapRun, ZeroMode};
@@ -260,8 +260,8 @@ impl Link {
         DiskKind::from_create_type(&create_type, open::is_thin(&descriptor))
     }
 
-    pub(crate) fn cid(&self) -> Option<u32> {
-        self.descriptor.read().cid()
+    pub(crate) fn mark(&self) -> Option<ContentMark> {
+        self.descriptor.read().mark()
     }
 
     /// What the descriptor says of a parent; `None` for a base.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::{Chain, Parents, hint};
-use crate::descriptor::ParentReference;
+use crate::descriptor::{ContentMark, ParentReference};
 use crate::disk::OpenOptions;
 use crate::error::{Cause, Error, ErrorKind};
 use crate::gate::{FileIdentity, GateError};
@@ -21,12 +21,12 @@ enum ChainError {
     #[error("its parent \"{0}\" is missing")]
     Missing(String),
     #[error(
-        "its parent {} has the content id {found}, not {expected:08x}: it was changed since, or is another disk",
+        "its parent {} has {found}, not {expected}: it was changed since, or is another disk",
         .path.display()
     )]
     Cid {
         path: PathBuf,
-        expected: u32,
+        expected: ContentMark,
         found: String,
     },
     #[error("it has {child} sectors, its parent {} {parent}", .path.display())]
@@ -158,16 +158,16 @@ impl Search {
                 ChainError::Loop(file.path).into()
             } else {
                 match Link::open_file(file, &self.options, &mut self.caches) {
-                    Ok(link) if link.cid() == Some(reference.cid) => {
+                    Ok(link) if link.mark() == Some(reference.mark) => {
                         self.seen.insert(link.identity());
                         return Ok(link);
                     }
                     Ok(link) => ChainError::Cid {
                         path: link.path().to_owned(),
-                        expected: reference.cid,
+                        expected: reference.mark,
                         found: link
-                            .cid()
-                            .map_or("none".to_owned(), |found| format!("{found:08x}")),
+                            .mark()
+                            .map_or("no content id".to_owned(), |found| found.to_string()),
                     }
                     .into(),
                     Err(error) => error,

@@ -9,17 +9,47 @@
 
 use disk_units::{ByteLen, Sector, SectorCount, SectorRange};
 use zerocopy::FromBytes;
+use zerocopy::little_endian::U32;
 
 use super::header::{FreeSector, HeaderError, SparseShape, WholePart, check_grain, field};
 use crate::error::{Error, IoFault};
+use crate::geometry::Geometry;
 use crate::layout::{COWD_FREE_SECTOR_AT, COWD_MAGIC, COWD_UNCLEAN_SHUTDOWN_AT, CowdHeader};
 use crate::storage::Storage;
 
 const HEADER_LEN: SectorCount = SectorCount::new(4);
 const ENTRIES_PER_TABLE: u32 = 4096;
 
+/// What a header says of the disk as a whole. It counts only where there is no descriptor: beside one ESX leaves it
+/// empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CowdIdentity {
+    /// Changes with the content, as content ids do.
+    pub(crate) generation: u32,
+    pub(crate) role: CowdRole,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum CowdRole {
+    Base(Geometry),
+    /// The parent's file name, and the generation that it had.
+    Child {
+        parent: Vec<u8>,
+        generation: u32,
+    },
+    /// Neither says anything, as in deltas whose descriptor is lost.
+    Unknown,
+}
+
 /// Reads and validates the header.
 pub(crate) fn load(storage: &dyn Storage) -> Result<SparseShape, Error> {
+    load_with_identity(storage).map(|(shape, _)| shape)
+}
+
+/// The same, for a file that has no descriptor.
+pub(crate) fn load_with_identity(
+    storage: &dyn Storage,
+) -> Result<(SparseShape, CowdIdentity), Error> {
     let len = storage
         .len()
         .map_err(|error| IoFault::new("asking for the length of the file", error))?;
@@ -31,7 +61,39 @@ pub(crate) fn load(storage: &dyn Storage) -> Result<SparseShape, Error> {
         .read_exact_at(&mut bytes, ByteLen::ZERO)
         .map_err(|error| IoFault::new("reading the header", error))?;
     let header = CowdHeader::read_from_bytes(&bytes).map_err(|_| HeaderError::WrongMagic)?;
-    Ok(check(&header, len.whole_part())?)
+    Ok((check(&header, len.whole_part())?, identity(&header)))
+}
+
+/// A base has numbers where a child has text, and nothing in the header tells which. Geometries and names of files do
+/// not look alike: the second number would have to follow a NUL.
+fn identity(header: &CowdHeader) -> CowdIdentity {
+    let name = header.parent_name.split(|byte| *byte == 0).next();
+    let name = name.unwrap_or_default();
+    let role = match geometry(&header.parent_name) {
+        Some(geometry) => CowdRole::Base(geometry),
+        None if name.is_empty() || name.iter().any(u8::is_ascii_control) => CowdRole::Unknown,
+        None => CowdRole::Child {
+            parent: name.to_vec(),
+            generation: header.parent_generation.get(),
+        },
+    };
+    CowdIdentity {
+        generation: header.generation.get(),
+        role,
+    }
+}
+
+fn geometry(bytes: &[u8]) -> Option<Geometry> {
+    let (numbers, _) = <[U32; 3]>::read_from_prefix(bytes).ok()?;
+    let [cylinders, heads, sectors] = numbers.map(U32::get);
+    let is_usual = (1..=65_535).contains(&cylinders)
+        && (1..=255).contains(&heads)
+        && (1..=63).contains(&sectors);
+    is_usual.then_some(Geometry {
+        cylinders,
+        heads,
+        sectors,
+    })
 }
 
 fn check(header: &CowdHeader, file: SectorCount) -> Result<SparseShape, HeaderError> {

@@ -88,7 +88,7 @@ impl Link {
             lock(&*file.storage)?;
         }
         let text = Text::read(&*file.storage)?;
-        let descriptor = Descriptor::parse(&text.bytes)?;
+        let descriptor = text.descriptor;
         rules::check_descriptor(&descriptor, options)?;
         let mut opening = Opening::new(&file, &descriptor, options);
         let parts = match text.embedded_in {

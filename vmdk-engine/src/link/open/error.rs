@@ -7,9 +7,7 @@ use crate::error::{Cause, ErrorKind};
 pub(super) enum LinkError {
     #[error("the file is one extent of a disk: open the descriptor that names it")]
     BareExtent,
-    #[error(
-        "the file is a copy-on-write extent (COWD) without a descriptor, which is not supported yet"
-    )]
+    #[error("a copy-on-write file (COWD) without a descriptor can only be opened for reading")]
     BareCowd,
     #[error("another open disk writes to it")]
     Locked,
@@ -17,6 +15,8 @@ pub(super) enum LinkError {
     WritableChild,
     #[error("it is a child disk, but its extents are {0}, which cannot let a parent show")]
     NoChild(&'static str),
+    #[error("it is a child disk, but its descriptor has no content id of its own")]
+    NamelessChild,
     #[error("it is a snapshot that the storage array took")]
     NativeSnapshot,
     #[error("extents of type {0} are not supported yet")]
@@ -51,7 +51,7 @@ impl Cause for LinkError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Locked => ErrorKind::AlreadyLocked,
-            Self::NoChild(_) => ErrorKind::InvalidChain,
+            Self::NoChild(_) | Self::NamelessChild => ErrorKind::InvalidChain,
             Self::NoContentId => ErrorKind::NeedsRepair,
             Self::BareExtent
             | Self::EmbeddedExtents

@@ -55,10 +55,15 @@ impl<'a> Opening<'a> {
         }
     }
 
-    /// The one extent in the file of the descriptor itself. The name in its line does not matter: files are renamed.
+    /// The one extent in the file of the descriptor itself, or in one that does without. The name in its line does not
+    /// matter: files are renamed.
     pub(super) fn embedded(&mut self, shape: SparseShape) -> Result<Part, Error> {
+        let kind = match shape.descriptor {
+            Some(_) => ExtentKind::Sparse,
+            None => ExtentKind::VmfsSparse,
+        };
         let line = match self.descriptor.extents() {
-            [line] if line.kind == ExtentKind::Sparse && line.access != Access::None => line,
+            [line] if line.kind == kind && line.access != Access::None => line,
             _ => return Err(LinkError::EmbeddedExtents.into()),
         };
         if self.options.is_writable() {

@@ -2,7 +2,7 @@
 
 use super::error::LinkError;
 use super::parts::{Format, Part};
-use crate::descriptor::{Descriptor, ExtentKind, ExtentLine};
+use crate::descriptor::{ContentMark, Descriptor, ExtentKind, ExtentLine};
 use crate::disk::OpenOptions;
 
 pub(super) fn check_descriptor(
@@ -21,9 +21,13 @@ pub(super) fn check_descriptor(
         if descriptor.has_change_tracking() {
             return Err(LinkError::ChangeTracking);
         }
-        if descriptor.cid().is_none() {
-            return Err(LinkError::NoContentId);
+        match descriptor.mark() {
+            Some(ContentMark::Cid(_)) => {}
+            Some(ContentMark::Generation(_)) => return Err(LinkError::BareCowd),
+            None => return Err(LinkError::NoContentId),
         }
+    } else if descriptor.mark().is_none() {
+        tracing::warn!("the descriptor has no content id");
     }
     Ok(())
 }
@@ -36,6 +40,9 @@ pub(super) fn check_parent(
 ) -> Result<(), LinkError> {
     if descriptor.parent().is_none() {
         return Ok(());
+    }
+    if descriptor.mark().is_none() {
+        return Err(LinkError::NamelessChild);
     }
     let is_flat = |line: &ExtentLine| matches!(line.kind, ExtentKind::Flat | ExtentKind::Vmfs);
     if descriptor.extents().iter().any(is_flat) {

@@ -3,15 +3,16 @@
 use disk_units::ByteLen;
 
 use super::error::LinkError;
-use crate::descriptor::MAX_TEXT;
+use crate::descriptor::{Descriptor, MAX_TEXT};
 use crate::error::{Error, IoFault};
+use crate::extent::cowd;
 use crate::extent::header::{Signature, SparseShape};
 use crate::storage::Storage;
 use crate::units::byte_position;
 
-/// The text of a descriptor and where it was found.
+/// A descriptor and where it was found.
 pub(super) struct Text {
-    pub(super) bytes: Vec<u8>,
+    pub(super) descriptor: Descriptor,
     pub(super) start: ByteLen,
     pub(super) embedded_in: Option<SparseShape>,
 }
@@ -31,7 +32,7 @@ impl Text {
                 let bytes = range.bytes().unwrap_or_default();
                 ((byte_position(range.start()), bytes), Some(shape))
             }
-            Signature::Cowd => return Err(LinkError::BareCowd.into()),
+            Signature::Cowd => return Self::of_cowd(storage),
             Signature::SeSparse => return Err(LinkError::BareExtent.into()),
             Signature::Text => ((ByteLen::ZERO, length), None),
         };
@@ -46,9 +47,19 @@ impl Text {
             return Err(LinkError::BareExtent.into());
         }
         Ok(Self {
-            bytes,
+            descriptor: Descriptor::parse(&bytes)?,
             start,
             embedded_in,
+        })
+    }
+
+    /// What stands for the text in a file that has none.
+    fn of_cowd(storage: &dyn Storage) -> Result<Self, Error> {
+        let (shape, identity) = cowd::load_with_identity(storage)?;
+        Ok(Self {
+            descriptor: Descriptor::of_cowd(identity, shape.capacity)?,
+            start: ByteLen::ZERO,
+            embedded_in: Some(shape),
         })
     }
 }
