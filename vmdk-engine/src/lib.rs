@@ -9,9 +9,10 @@
 //! ```
 //!
 //! Supported: `monolithicSparse`, `monolithicFlat`, `twoGbMaxExtentSparse`, `twoGbMaxExtentFlat`, `vmfs` and mixes of
-//! their extents, and `vmfsSparse` (COWD) deltas, read and written in place; `streamOptimized` and `seSparse`, read.
+//! their extents, and `vmfsSparse` (COWD) deltas, read and written in place; `streamOptimized`, `seSparse` and COWD files
+//! without a descriptor, read.
 //! Snapshot chains of all of them, with up to 64 parents: reads go through to the parent, writes stay in the child, and
-//! parents are only ever read. Refused, with errors that say so: raw devices, COWD files without a descriptor, writing
+//! parents are only ever read. Refused, with errors that say so: raw devices, writing
 //! to one link of a chain alone, parents smaller or larger than their child, creating and repairing disks.
 //!
 //! Memory is bounded whatever the capacity: for each link 4 bytes for each table of a sparse disk, of which there is
