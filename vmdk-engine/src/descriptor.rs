@@ -17,6 +17,7 @@ use std::ops::Range;
 
 use crate::error::{Cause, ErrorKind};
 use crate::extent::cowd::CowdIdentity;
+use crate::random::hex;
 
 pub(crate) use encoding::Charset;
 pub(crate) use extent_line::{Access, ExtentKind, ExtentLine};
@@ -26,7 +27,7 @@ pub(crate) use mark::ContentMark;
 pub(crate) const MAX_TEXT: usize = 1 << 20;
 
 /// More extent lines than this are refused.
-const MAX_EXTENTS: usize = 16_384;
+pub(crate) const MAX_EXTENTS: usize = 16_384;
 
 /// What stands in a header once.
 const HEADER_KEYS: [&str; 8] = [
@@ -44,6 +45,11 @@ const HEADER_KEYS: [&str; 8] = [
 const NO_PARENT: u32 = u32::MAX;
 /// The content id of a VMware disk that was never written.
 const NEVER_WRITTEN: u32 = u32::MAX - 1;
+
+/// Whether a content id has a meaning of its own, so that no disk gets it.
+pub(crate) fn is_reserved_cid(cid: u32) -> bool {
+    cid >= NEVER_WRITTEN
+}
 
 /// Why a text is not a usable descriptor.
 #[derive(Debug, thiserror::Error)]
@@ -361,7 +367,7 @@ impl Descriptor {
         let mask = u32::MAX >> 32_u32.saturating_sub(digits.saturating_mul(4)).min(31);
         let [a, b, c, d, long @ ..] = random;
         let mut id = u32::from_le_bytes([a, b, c, d]) & mask;
-        while id == old || id >= NEVER_WRITTEN {
+        while id == old || is_reserved_cid(id) {
             id = id.wrapping_add(1) & mask;
         }
         self.cid = Some(id);
@@ -374,7 +380,7 @@ impl Descriptor {
             .find("ddb.longContentID")
             .map(|entry| entry.value.clone());
         if let Some(place) = long_entry.filter(|place| place.len() == 32) {
-            let mut text: String = long.iter().map(|byte| format!("{byte:02x}")).collect();
+            let mut text = hex(&long);
             text.push_str(&format!("{id:08x}"));
             patches.push(Patch {
                 position: place.start,

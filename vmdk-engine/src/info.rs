@@ -48,6 +48,21 @@ impl DiskKind {
             _ => Self::Custom,
         }
     }
+
+    /// The `createType` of a descriptor.
+    pub(crate) fn create_type(self) -> &'static str {
+        match self {
+            Self::MonolithicSparse => "monolithicSparse",
+            Self::MonolithicFlat => "monolithicFlat",
+            Self::SplitSparse => "twoGbMaxExtentSparse",
+            Self::SplitFlat => "twoGbMaxExtentFlat",
+            Self::VmfsFlat | Self::VmfsThin => "vmfs",
+            Self::StreamOptimized => "streamOptimized",
+            Self::VmfsSparse => "vmfsSparse",
+            Self::SeSparse => "seSparse",
+            Self::Custom => "custom",
+        }
+    }
 }
 
 /// The disk controller that a disk was made for, from `ddb.adapterType`.
@@ -71,6 +86,16 @@ impl Adapter {
             "buslogic" => Self::BusLogic,
             "lsilogic" => Self::LsiLogic,
             _ => Self::Unknown,
+        }
+    }
+
+    /// What a descriptor calls it; `None` if it has no name there.
+    pub(crate) fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Ide => Some("ide"),
+            Self::BusLogic => Some("buslogic"),
+            Self::LsiLogic => Some("lsilogic"),
+            Self::Unknown => None,
         }
     }
 }

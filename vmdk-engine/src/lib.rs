@@ -13,7 +13,7 @@
 //! without a descriptor, read.
 //! Snapshot chains of all of them, with up to 64 parents: reads go through to the parent, writes stay in the child, and
 //! parents are only ever read. Refused, with errors that say so: raw devices, writing
-//! to one link of a chain alone, parents smaller or larger than their child, creating and repairing disks.
+//! to one link of a chain alone, parents smaller or larger than their child, repairing disks.
 //!
 //! Memory is bounded whatever the capacity: for each link 4 bytes for each table of a sparse disk, of which there is
 //! one for 32 MiB (2 MiB in `vmfsSparse`, 16 MiB in `seSparse`); at most 16 MiB of cached grain tables and 4 MiB of
@@ -54,8 +54,10 @@
 )]
 
 mod chain;
+mod create;
 mod descriptor;
 mod disk;
+mod draft;
 mod error;
 mod extent;
 mod fuse;
@@ -66,9 +68,11 @@ mod layout;
 mod link;
 mod map;
 mod progress;
+mod random;
 mod storage;
 mod units;
 
+pub use create::CreateOptions;
 pub use disk::{Disk, OpenOptions};
 pub use disk_units::{ByteLen, SECTOR_SIZE, Sector, SectorCount, SectorRange};
 pub use error::{Error, ErrorKind, Operation};

@@ -16,6 +16,7 @@ use crate::extent::{Below, Extent, MapRun, ZeroMode};
 use crate::fuse::Fuse;
 use crate::gate::FileIdentity;
 use crate::info::DiskKind;
+use crate::random::random;
 use crate::storage::Storage;
 use crate::units::{range_of, relative, shifted, take_front, take_front_mut};
 
@@ -330,12 +331,7 @@ impl Link {
     }
 
     fn renew_content_id(&self) -> Result<(), Error> {
-        let mut random = [0; 16];
-        getrandom::fill(&mut random).map_err(|error| {
-            let error = std::io::Error::other(error.to_string());
-            IoFault::new("getting random numbers for a content id", error)
-        })?;
-        let patches = self.descriptor.write().renew_content_id(random);
+        let patches = self.descriptor.write().renew_content_id(random()?);
         for patch in patches.unwrap_or_default() {
             let offset = ByteLen::new(u64::try_from(patch.position).unwrap_or(u64::MAX));
             self.text_start

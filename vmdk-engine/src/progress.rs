@@ -1,7 +1,5 @@
 //! How far a long operation is, and whether it is still wanted.
 
-#![allow(dead_code, reason = "the long operations come next")]
-
 use std::ops::ControlFlow;
 
 use disk_units::ByteLen;
@@ -58,6 +56,31 @@ pub(crate) fn report(watcher: Watcher<'_>, done: ByteLen, total: ByteLen) -> Res
     match watcher(Progress::new(done, total)) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => Err(Cancelled.into()),
+    }
+}
+
+/// A piece of work whose watcher is told how far it is.
+pub(crate) struct Work<'a> {
+    watcher: Watcher<'a>,
+    done: ByteLen,
+    total: ByteLen,
+}
+
+impl<'a> Work<'a> {
+    /// Tells the watcher at once that nothing is done yet.
+    pub(crate) fn begin(total: ByteLen, watcher: Watcher<'a>) -> Result<Self, Error> {
+        report(&mut *watcher, ByteLen::ZERO, total)?;
+        Ok(Self {
+            watcher,
+            done: ByteLen::ZERO,
+            total,
+        })
+    }
+
+    /// So much more is done.
+    pub(crate) fn advance(&mut self, bytes: ByteLen) -> Result<(), Error> {
+        self.done = self.done.checked_add(bytes).unwrap_or(self.total);
+        report(&mut *self.watcher, self.done, self.total)
     }
 }
 

@@ -69,6 +69,15 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// `Unsupported` where that cannot be done; nothing has changed then.
     fn zero_range(&self, range: Range<ByteLen>) -> io::Result<()>;
 
+    /// Gets space for the range, which may lie behind the end of the file; that is then the end of the range. What is
+    /// there stays as it is, the rest reads as zeros.
+    ///
+    /// # Errors
+    /// `Unsupported` where that cannot be done, which is the default; nothing has changed then.
+    fn allocate(&self, _range: Range<ByteLen>) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Whether [`Storage::punch_hole`] works here; found out without changing anything.
     ///
     /// The exception to calls in parallel: the question may be put behind the end of the file, so the file must not

@@ -85,6 +85,10 @@ impl Storage for FileStorage {
         }
     }
 
+    fn allocate(&self, range: Range<ByteLen>) -> io::Result<()> {
+        self.fallocate(FallocateFlags::empty(), &range)
+    }
+
     fn can_punch_holes(&self) -> bool {
         // Behind the end of the file there is nothing to free, so that the question changes nothing as long as the
         // file does not grow.
@@ -156,6 +160,23 @@ mod tests {
             storage.next_data(ByteLen::new(1 << 20)).expect("seek"),
             None
         );
+    }
+
+    #[test]
+    fn allocated_space_is_no_hole_and_keeps_what_was_there() {
+        let storage = FileStorage::new(tempfile::tempfile().expect("a scratch file"));
+        storage
+            .write_all_at(&[7; 512], ByteLen::ZERO)
+            .expect("write");
+        storage.allocate(bytes(0..1 << 20)).expect("allocate");
+        assert_eq!(storage.len().expect("length"), ByteLen::new(1 << 20));
+        assert!(!storage.has_holes().expect("blocks"));
+        let mut all = vec![1; 1 << 20];
+        storage
+            .read_exact_at(&mut all, ByteLen::ZERO)
+            .expect("read");
+        assert!(all.iter().take(512).all(|byte| *byte == 7));
+        assert!(all.iter().skip(512).all(|byte| *byte == 0));
     }
 
     #[test]

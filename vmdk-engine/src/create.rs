@@ -1,0 +1,223 @@
+//! Making new disks.
+//!
+//! A disk comes to be in an order that no crash can make wrong: its descriptor is written as a draft, then the files of
+//! its extents come, and only when all of them are durable the descriptor takes its place. A disk in one file is a
+//! draft as a whole until then.
+
+mod child;
+mod fill;
+mod ids;
+mod layout;
+mod names;
+mod options;
+mod plan;
+mod text;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use disk_units::{ByteLen, SectorCount};
+
+use self::ids::ContentId;
+use self::names::DiskName;
+use self::plan::{NewExtent, NewFormat};
+use self::text::{NewParent, NewText};
+use crate::disk::{Disk, OpenOptions};
+use crate::draft::{NewFiles, make_draft};
+use crate::error::{Error, ErrorKind, IoFault, Operation};
+use crate::gate::{FileAccess, GateError, OpenGate, OpenedFile};
+use crate::info::DiskKind;
+use crate::progress::{Watcher, Work};
+
+pub use options::CreateOptions;
+
+impl Disk {
+    /// Makes a disk of zeros, and opens it for writing.
+    ///
+    /// `path` is the name of its descriptor, and the files of its extents get their names from that: without `.vmdk`,
+    /// but with `-flat.vmdk`, or `-s001.vmdk` and `-f001.vmdk` for files of 2047 MiB. Files of flat disks get space for
+    /// all of their sectors, which takes time where the file system has no faster way than to write zeros; those of
+    /// sparse and thin disks do not. While it lasts there is a file with the suffix `.draft`.
+    ///
+    /// No file is ever overwritten: if one of the names is taken, nothing is made. If it fails, is cancelled by the
+    /// `watcher`, or ends in a crash of this process that is caught, what was made is removed. After a crash of the
+    /// machine there is the whole disk, or none; what may be left of its files is removed by removing the disk.
+    ///
+    /// Capacities of any number of sectors are possible; multiples of 128 sectors (64 KiB) are best, as other programs
+    /// know few others.
+    ///
+    /// # Errors
+    /// By [`kind`](Error::kind): [`InvalidArgument`] for a capacity of 0, for a name that no descriptor can hold (with
+    /// quotes, line ends, or not in UTF-8), and as [`CreateOptions`] says; [`FileTooBig`] for more sectors than the kind
+    /// or the file system can have; [`Unsupported`] for the kinds of disks that only ESX hosts make;
+    /// [`AlreadyExists`], and [`AlreadyLocked`] if somebody is making it; [`Cancelled`]; [`NotFound`],
+    /// [`PermissionDenied`], [`DiskFull`] and [`Io`] from the file system; and all of [`Disk::open`].
+    ///
+    /// [`InvalidArgument`]: ErrorKind::InvalidArgument
+    /// [`FileTooBig`]: ErrorKind::FileTooBig
+    /// [`Unsupported`]: ErrorKind::Unsupported
+    /// [`AlreadyExists`]: ErrorKind::AlreadyExists
+    /// [`AlreadyLocked`]: ErrorKind::AlreadyLocked
+    /// [`Cancelled`]: ErrorKind::Cancelled
+    /// [`NotFound`]: ErrorKind::NotFound
+    /// [`PermissionDenied`]: ErrorKind::PermissionDenied
+    /// [`DiskFull`]: ErrorKind::DiskFull
+    /// [`Io`]: ErrorKind::Io
+    ///
+    /// ```
+    /// use std::ops::ControlFlow;
+    ///
+    /// use vmdk_engine::{CreateOptions, Disk, DiskKind, Progress, Sector, SectorCount};
+    ///
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let path = scratch.path().join("disk.vmdk");
+    /// let options = CreateOptions::new(DiskKind::SplitFlat, SectorCount::new(20_480));
+    /// let mut last = 0;
+    /// let disk = Disk::create(&path, &options, &mut |progress: Progress| {
+    ///     last = progress.percent();
+    ///     ControlFlow::Continue(())
+    /// })?;
+    /// assert_eq!(last, 100);
+    /// assert!(path.with_file_name("disk-f001.vmdk").exists());
+    /// disk.write_at(Sector::new(20_479), &[7; 512])?;
+    /// disk.close()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn create(
+        path: impl AsRef<Path>,
+        options: &CreateOptions,
+        watcher: Watcher<'_>,
+    ) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let during = |error: Error| error.at(path).during(Operation::Create, None);
+        let made = options
+            .check()
+            .map_err(Error::from)
+            .and_then(|()| NewDisk::plan(path, options.kind(), options.capacity()))
+            .and_then(|disk| {
+                let metadata = options.metadata()?;
+                disk.make(options.gate_ref(), None, metadata, watcher)
+            })
+            .map_err(during)?;
+        let gate = Arc::clone(options.gate_ref());
+        let opened = Self::open(&made.path, &OpenOptions::new().writable(true).gate(gate));
+        match opened {
+            Ok(disk) => {
+                made.files.keep();
+                Ok(disk)
+            }
+            // Whoever has it by now may have written to it.
+            Err(error) if error.kind() == ErrorKind::AlreadyLocked => {
+                made.files.keep();
+                Err(during(error))
+            }
+            Err(error) => Err(during(error)),
+        }
+    }
+}
+
+/// A disk that is to be made.
+struct NewDisk<'a> {
+    path: &'a Path,
+    kind: DiskKind,
+    extents: Vec<NewExtent>,
+}
+
+/// A disk that was made, and goes again unless its files are kept.
+struct MadeDisk<'a> {
+    path: PathBuf,
+    files: NewFiles<'a>,
+}
+
+impl<'a> NewDisk<'a> {
+    fn plan(path: &'a Path, kind: DiskKind, capacity: SectorCount) -> Result<Self, Error> {
+        let name = DiskName::of(path)?;
+        Ok(Self {
+            path,
+            kind,
+            extents: plan::extents(kind, capacity, &name)?,
+        })
+    }
+
+    /// Makes the files, durable in the end.
+    fn make<'g>(
+        &self,
+        gate: &'g Arc<dyn OpenGate>,
+        parent: Option<NewParent>,
+        metadata: Vec<(String, String)>,
+        watcher: Watcher<'_>,
+    ) -> Result<MadeDisk<'g>, Error> {
+        let gate = &**gate;
+        let text = NewText {
+            kind: self.kind,
+            id: ContentId::new()?,
+            parent,
+            extents: &self.extents,
+            metadata,
+        };
+        let text = text.build();
+        for path in self.names() {
+            expect_free(gate, &path)?;
+        }
+        let total = self
+            .extents
+            .iter()
+            .map(|extent| extent.file_len().get())
+            .fold(0, u64::saturating_add);
+        let mut work = Work::begin(ByteLen::new(total), watcher)?;
+        let mut files = NewFiles::new(gate);
+        let draft = make_draft(gate, self.path)?;
+        files.add(&draft.path);
+        let path = draft
+            .path
+            .with_file_name(self.path.file_name().unwrap_or_default());
+        match self.extents.as_slice() {
+            [extent] if extent.format == NewFormat::Monolithic => {
+                fill::fill(extent, &*draft.storage, &text, &mut work)
+                    .map_err(|error| error.at(&draft.path))?;
+            }
+            extents => {
+                write_text(&draft, &text).map_err(|error| error.at(&draft.path))?;
+                // What goes wrong from here on, even the power, leaves a draft that tells which files to remove.
+                sync_folder(gate, &draft.path)?;
+                for extent in extents {
+                    let file = files.create(&draft.path.with_file_name(&extent.name))?;
+                    fill::fill(extent, &*file.storage, &[], &mut work)
+                        .map_err(|error| error.at(&file.path))?;
+                }
+                sync_folder(gate, &draft.path)?;
+            }
+        }
+        files.rename(&draft.path, &path)?;
+        sync_folder(gate, &path)?;
+        Ok(MadeDisk { path, files })
+    }
+
+    /// The files that there will be.
+    fn names(&self) -> impl Iterator<Item = PathBuf> + '_ {
+        let extents = self.extents.iter();
+        let extents = extents.filter(|extent| extent.format != NewFormat::Monolithic);
+        let extents = extents.map(|extent| self.path.with_file_name(&extent.name));
+        std::iter::once(self.path.to_owned()).chain(extents)
+    }
+}
+
+/// Finds out early, before anything is made, that a name is taken; making the file finds out for certain.
+fn expect_free(gate: &dyn OpenGate, path: &Path) -> Result<(), Error> {
+    match gate.open_disk(path, FileAccess::Read) {
+        Err(GateError::NotFound | GateError::Io(_)) => Ok(()),
+        _ => Err(Error::from(GateError::Exists).at(path)),
+    }
+}
+
+fn write_text(file: &OpenedFile, text: &[u8]) -> Result<(), Error> {
+    file.storage
+        .write_all_at(text, ByteLen::ZERO)
+        .map_err(|error| IoFault::new("writing the descriptor", error))?;
+    fill::sync(&*file.storage)
+}
+
+fn sync_folder(gate: &dyn OpenGate, path: &Path) -> Result<(), Error> {
+    let synced = gate.sync_folder(path);
+    synced.map_err(|error| Error::from(error).at(path))
+}

@@ -1,0 +1,219 @@
+//! Which files make up a new disk.
+
+use disk_units::{ByteLen, SectorCount};
+
+use super::layout::FreshLayout;
+use super::names::DiskName;
+use crate::descriptor::{ExtentKind, MAX_EXTENTS};
+use crate::error::{Cause, ErrorKind};
+use crate::extent::header::CAPACITY_LIMIT;
+use crate::info::DiskKind;
+
+/// The sectors of each file of a split disk but the last: 2047 MiB.
+pub(crate) const SPLIT: SectorCount = SectorCount::new(4_192_256);
+/// Entries of grain tables are 32-bit sector numbers.
+const SPARSE_LIMIT: u64 = u32::MAX as u64;
+
+/// Why there can be no such disk.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PlanError {
+    #[error("a disk must have at least one sector")]
+    NoCapacity,
+    #[error("{sectors} sectors are more than a disk of this kind can have, {limit}")]
+    TooBig { sectors: u64, limit: u64 },
+    #[error("disks of the kind {0} cannot be created")]
+    Kind(&'static str),
+}
+
+impl Cause for PlanError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoCapacity => ErrorKind::InvalidArgument,
+            Self::TooBig { .. } => ErrorKind::FileTooBig,
+            Self::Kind(_) => ErrorKind::Unsupported,
+        }
+    }
+}
+
+/// What is in a new file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NewFormat {
+    /// Grains, in the file that has the descriptor too.
+    Monolithic,
+    /// Grains, in a file beside the descriptor.
+    Sparse,
+    /// Raw sectors that all have their space.
+    Flat,
+    /// Raw sectors of an ESX host, with or without space for all of them.
+    Vmfs { is_thin: bool },
+}
+
+/// One extent of a new disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NewExtent {
+    pub(crate) name: String,
+    pub(crate) sectors: SectorCount,
+    pub(crate) format: NewFormat,
+}
+
+impl NewExtent {
+    /// Its line of the descriptor.
+    pub(crate) fn line(&self) -> String {
+        let (keyword, offset) = match self.format {
+            NewFormat::Monolithic | NewFormat::Sparse => (ExtentKind::Sparse, ""),
+            NewFormat::Flat => (ExtentKind::Flat, " 0"),
+            NewFormat::Vmfs { .. } => (ExtentKind::Vmfs, ""),
+        };
+        let (keyword, sectors, name) = (keyword.keyword(), self.sectors, &self.name);
+        format!("RW {sectors} {keyword} \"{name}\"{offset}")
+    }
+
+    /// The bytes of the new file, and so the work of making it.
+    pub(crate) fn file_len(&self) -> ByteLen {
+        let sectors = match self.format {
+            NewFormat::Monolithic => FreshLayout::monolithic(self.sectors).overhead(),
+            NewFormat::Sparse => FreshLayout::split(self.sectors).overhead(),
+            NewFormat::Flat | NewFormat::Vmfs { .. } => self.sectors,
+        };
+        sectors.bytes().unwrap_or(ByteLen::new(u64::MAX))
+    }
+}
+
+/// The extents of a disk of this kind, in order.
+pub(crate) fn extents(
+    kind: DiskKind,
+    capacity: SectorCount,
+    name: &DiskName,
+) -> Result<Vec<NewExtent>, PlanError> {
+    if capacity.is_zero() {
+        return Err(PlanError::NoCapacity);
+    }
+    let at_most = |limit: u64| match capacity.get() {
+        sectors if sectors > limit => Err(PlanError::TooBig { sectors, limit }),
+        _ => Ok(()),
+    };
+    at_most(CAPACITY_LIMIT.saturating_sub(1))?;
+    let one = |name: String, format| {
+        Ok(vec![NewExtent {
+            name,
+            sectors: capacity,
+            format,
+        }])
+    };
+    let split = |name: &dyn Fn(usize) -> String, format| {
+        let parts = u64::try_from(MAX_EXTENTS).unwrap_or(u64::MAX);
+        at_most(SPLIT.get().saturating_mul(parts))?;
+        let parts = parts_of(capacity).zip(1..);
+        Ok(parts
+            .map(|(sectors, number)| NewExtent {
+                name: name(number),
+                sectors,
+                format,
+            })
+            .collect())
+    };
+    match kind {
+        DiskKind::MonolithicSparse => {
+            let metadata = FreshLayout::monolithic(capacity).overhead();
+            at_most(SPARSE_LIMIT.saturating_sub(metadata.get()))?;
+            one(name.file.clone(), NewFormat::Monolithic)
+        }
+        DiskKind::MonolithicFlat => one(name.flat(), NewFormat::Flat),
+        DiskKind::SplitSparse => split(&|number| name.sparse_part(number), NewFormat::Sparse),
+        DiskKind::SplitFlat => split(&|number| name.flat_part(number), NewFormat::Flat),
+        DiskKind::VmfsFlat => one(name.flat(), NewFormat::Vmfs { is_thin: false }),
+        DiskKind::VmfsThin => one(name.flat(), NewFormat::Vmfs { is_thin: true }),
+        DiskKind::StreamOptimized
+        | DiskKind::VmfsSparse
+        | DiskKind::SeSparse
+        | DiskKind::Custom => Err(PlanError::Kind(kind.create_type())),
+    }
+}
+
+/// The sizes of the parts that a capacity is split into.
+pub(crate) fn parts_of(capacity: SectorCount) -> impl Iterator<Item = SectorCount> {
+    let mut rest = capacity;
+    std::iter::from_fn(move || {
+        let part = rest.min(SPLIT);
+        rest = rest.checked_sub(part)?;
+        (!part.is_zero()).then_some(part)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn plan(kind: DiskKind, sectors: u64) -> Result<Vec<String>, PlanError> {
+        let name = DiskName::of(Path::new("d.vmdk")).expect("a name");
+        let extents = extents(kind, SectorCount::new(sectors), &name)?;
+        Ok(extents.iter().map(NewExtent::line).collect())
+    }
+
+    #[test]
+    fn files_are_named_and_split_as_vmware_does() {
+        for (kind, sectors, lines) in [
+            (
+                DiskKind::MonolithicSparse,
+                100,
+                vec![r#"RW 100 SPARSE "d.vmdk""#],
+            ),
+            (
+                DiskKind::MonolithicFlat,
+                100,
+                vec![r#"RW 100 FLAT "d-flat.vmdk" 0"#],
+            ),
+            (
+                DiskKind::VmfsFlat,
+                1 << 40,
+                vec![r#"RW 1099511627776 VMFS "d-flat.vmdk""#],
+            ),
+            (DiskKind::VmfsThin, 1, vec![r#"RW 1 VMFS "d-flat.vmdk""#]),
+            (
+                DiskKind::SplitSparse,
+                4_192_256,
+                vec![r#"RW 4192256 SPARSE "d-s001.vmdk""#],
+            ),
+            (
+                DiskKind::SplitFlat,
+                2 * 4_192_256 + 1,
+                vec![
+                    r#"RW 4192256 FLAT "d-f001.vmdk" 0"#,
+                    r#"RW 4192256 FLAT "d-f002.vmdk" 0"#,
+                    r#"RW 1 FLAT "d-f003.vmdk" 0"#,
+                ],
+            ),
+        ] {
+            assert_eq!(plan(kind, sectors).expect("possible"), lines);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        use ErrorKind::{FileTooBig, InvalidArgument, Unsupported};
+        // 65,536 tables twice, two directories and the descriptor.
+        let largest = u64::from(u32::MAX) - 525_440;
+        plan(DiskKind::MonolithicSparse, largest).expect("just possible");
+        plan(DiskKind::SplitSparse, 4_192_256 * 16_384).expect("just possible");
+        for (kind, sectors, expected) in [
+            (DiskKind::MonolithicSparse, 0, InvalidArgument),
+            (
+                DiskKind::MonolithicSparse,
+                u64::from(u32::MAX) - 500_000,
+                FileTooBig,
+            ),
+            (DiskKind::MonolithicSparse, u64::MAX, FileTooBig),
+            (DiskKind::SplitFlat, 4_192_256 * 16_384 + 1, FileTooBig),
+            (DiskKind::MonolithicFlat, 1 << 54, FileTooBig),
+            (DiskKind::StreamOptimized, 1, Unsupported),
+            (DiskKind::VmfsSparse, 1, Unsupported),
+            (DiskKind::SeSparse, 1, Unsupported),
+            (DiskKind::Custom, 1, Unsupported),
+        ] {
+            let error = plan(kind, sectors).expect_err("impossible");
+            assert_eq!(error.kind(), expected, "{kind:?} {sectors}");
+        }
+    }
+}

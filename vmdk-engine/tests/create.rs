@@ -1,0 +1,277 @@
+//! New disks: their files, their descriptors, what refuses to be made, and what is left when making one fails.
+
+#![allow(clippy::unwrap_used, reason = "a failure fails the test")]
+
+mod support;
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use support::world::World;
+use support::{Numbers, content};
+use vmdk_engine::{
+    Adapter, CreateOptions, Disk, DiskKind, ErrorKind, Geometry, OpenOptions, Progress, Sector,
+    SectorCount, unwatched,
+};
+
+const KINDS: [DiskKind; 6] = [
+    DiskKind::MonolithicSparse,
+    DiskKind::MonolithicFlat,
+    DiskKind::SplitSparse,
+    DiskKind::SplitFlat,
+    DiskKind::VmfsFlat,
+    DiskKind::VmfsThin,
+];
+
+fn options(kind: DiskKind, sectors: u64) -> CreateOptions {
+    CreateOptions::new(kind, SectorCount::new(sectors))
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn every_kind_is_open_for_writing_and_opens_again() {
+    for kind in KINDS {
+        for sectors in [1, 129, 20_001] {
+            let scratch = tempfile::tempdir().unwrap();
+            let path = scratch.path().join("disk.vmdk");
+            let disk = Disk::create(&path, &options(kind, sectors), &mut unwatched).unwrap();
+            assert!(disk.is_writable());
+            assert_eq!(disk.capacity().get(), sectors);
+            assert!(content(&disk).iter().all(|byte| *byte == 0), "{kind:?}");
+            let mut model = vec![0; usize::try_from(sectors).unwrap() * 512];
+            let mut numbers = Numbers::new(sectors);
+            for _ in 0..20 {
+                let start = usize::try_from(numbers.below(sectors)).unwrap();
+                let end = (start + 100).min(model.len() / 512);
+                let part = &mut model[start * 512..end * 512];
+                numbers.fill(part);
+                disk.write_at(Sector::new(u64::try_from(start).unwrap()), part)
+                    .unwrap();
+            }
+            disk.close().unwrap();
+            let disk = Disk::open(&path, &OpenOptions::new().writable(true)).unwrap();
+            assert_eq!(disk.info().kind, kind);
+            assert!(content(&disk) == model, "{kind:?} {sectors}");
+        }
+    }
+}
+
+#[test]
+fn files_have_the_names_and_sizes_of_vmware() {
+    let gib = 2 * 1024 * 1024;
+    for (kind, sectors, expected) in [
+        (
+            DiskKind::MonolithicSparse,
+            4 * gib,
+            vec![("d.vmdk", 589_824)],
+        ),
+        (
+            DiskKind::SplitSparse,
+            4_192_256 + 10 * 2048,
+            vec![("d-s001.vmdk", 327_680), ("d-s002.vmdk", 65_536)],
+        ),
+        (
+            DiskKind::MonolithicFlat,
+            2049,
+            vec![("d-flat.vmdk", 2049 * 512)],
+        ),
+        (DiskKind::SplitFlat, 2048, vec![("d-f001.vmdk", 2048 * 512)]),
+        (DiskKind::VmfsFlat, 2048, vec![("d-flat.vmdk", 2048 * 512)]),
+        (
+            DiskKind::VmfsThin,
+            40 * gib,
+            vec![("d-flat.vmdk", 40 * gib * 512)],
+        ),
+    ] {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("d.vmdk");
+        drop(Disk::create(&path, &options(kind, sectors), &mut unwatched).unwrap());
+        let mut all: Vec<&str> = expected.iter().map(|(name, _)| *name).collect();
+        if !all.contains(&"d.vmdk") {
+            all.push("d.vmdk");
+        }
+        assert_eq!(names(scratch.path()), all, "{kind:?}");
+        for (name, bytes) in expected {
+            let metadata = fs::metadata(scratch.path().join(name)).unwrap();
+            assert_eq!(metadata.len(), bytes, "{name}");
+            let is_thick = matches!(
+                kind,
+                DiskKind::MonolithicFlat | DiskKind::SplitFlat | DiskKind::VmfsFlat
+            );
+            assert_eq!(
+                metadata.blocks() * 512 >= bytes,
+                is_thick,
+                "{kind:?} {name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_descriptor_says_what_was_asked_for() {
+    let world = World::default();
+    let geometry = Geometry {
+        cylinders: 3,
+        heads: 4,
+        sectors: 5,
+    };
+    let options = options(DiskKind::MonolithicFlat, 4096)
+        .gate(world.gate())
+        .adapter(Adapter::Ide)
+        .hardware_version(21)
+        .sector_sizes(4096, 4096)
+        .geometry(geometry)
+        .uuid("60 00 C2 91 00 11 22 33-44 55 66 77 88 99 aa bb");
+    let disk = Disk::create("a b.vmdk", &options, &mut unwatched).unwrap();
+    let info = disk.info();
+    assert_eq!(info.adapter, Adapter::Ide);
+    assert_eq!(info.physical_geometry, geometry);
+    assert_eq!(
+        (info.logical_sector_size, info.physical_sector_size),
+        (4096, 4096)
+    );
+    disk.close().unwrap();
+    let text = String::from_utf8(world.bytes("a b.vmdk")).unwrap();
+    let id = |key: &str, digits| text.split_once(key).unwrap().1.split_at(digits).0;
+    let (cid, long) = (id("\nCID=", 8), id("longContentID = \"", 32));
+    assert!(long.ends_with(cid));
+    assert_eq!(
+        text,
+        format!(
+            "# Disk DescriptorFile\nversion=1\nencoding=\"UTF-8\"\nCID={cid}\nparentCID=ffffffff\n\
+             isNativeSnapshot=\"no\"\ncreateType=\"monolithicFlat\"\n\n# Extent description\n\
+             RW 4096 FLAT \"a b-flat.vmdk\" 0\n\n# The Disk Data Base \n#DDB\n\n\
+             ddb.adapterType = \"ide\"\nddb.geometry.cylinders = \"3\"\nddb.geometry.heads = \"4\"\n\
+             ddb.geometry.sectors = \"5\"\nddb.logicalSectorSize = \"4096\"\n\
+             ddb.longContentID = \"{long}\"\nddb.physicalSectorSize = \"4096\"\n\
+             ddb.uuid = \"60 00 C2 91 00 11 22 33-44 55 66 77 88 99 aa bb\"\n\
+             ddb.virtualHWVersion = \"21\"\n"
+        )
+    );
+}
+
+#[test]
+fn thin_disks_say_so_and_ids_differ() {
+    let world = World::default();
+    let mut uuids = Vec::new();
+    for name in ["a.vmdk", "b.vmdk"] {
+        let options = options(DiskKind::VmfsThin, 4096).gate(world.gate());
+        let disk = Disk::create(name, &options, &mut unwatched).unwrap();
+        assert_eq!(disk.metadata("thinProvisioned").as_deref(), Some("1"));
+        assert_eq!(disk.info().kind, DiskKind::VmfsThin);
+        let uuid = disk.info().uuid.unwrap();
+        assert!(uuid.starts_with("60 00 C2 9"), "{uuid}");
+        uuids.push(uuid);
+    }
+    assert_ne!(uuids[0], uuids[1]);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_and_makes_nothing() {
+    use ErrorKind::{FileTooBig, InvalidArgument, NotFound, Unsupported};
+    let sparse = |sectors| options(DiskKind::MonolithicSparse, sectors);
+    let no_geometry = Geometry::default();
+    for (name, options, kind) in [
+        ("d.vmdk", sparse(0), InvalidArgument),
+        ("d.vmdk", sparse(1 << 32), FileTooBig),
+        (
+            "d.vmdk",
+            options(DiskKind::MonolithicFlat, 1 << 54),
+            FileTooBig,
+        ),
+        (
+            "d.vmdk",
+            options(DiskKind::StreamOptimized, 100),
+            Unsupported,
+        ),
+        ("d.vmdk", options(DiskKind::VmfsSparse, 100), Unsupported),
+        ("d.vmdk", options(DiskKind::SeSparse, 100), Unsupported),
+        ("d.vmdk", options(DiskKind::Custom, 100), Unsupported),
+        (
+            "d.vmdk",
+            sparse(8).adapter(Adapter::Unknown),
+            InvalidArgument,
+        ),
+        ("d.vmdk", sparse(8).hardware_version(0), InvalidArgument),
+        ("d.vmdk", sparse(8).sector_sizes(4096, 512), InvalidArgument),
+        ("d.vmdk", sparse(8).sector_sizes(520, 520), InvalidArgument),
+        (
+            "d.vmdk",
+            sparse(9).sector_sizes(4096, 4096),
+            InvalidArgument,
+        ),
+        ("d.vmdk", sparse(8).geometry(no_geometry), InvalidArgument),
+        ("d.vmdk", sparse(8).uuid("60 00\""), InvalidArgument),
+        ("a\"b.vmdk", sparse(8), InvalidArgument),
+        ("a\nb.vmdk", sparse(8), InvalidArgument),
+        ("..", sparse(8), InvalidArgument),
+        ("no/such/folder.vmdk", sparse(8), NotFound),
+    ] {
+        let scratch = tempfile::tempdir().unwrap();
+        let error = Disk::create(scratch.path().join(name), &options, &mut unwatched).unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(names(scratch.path()).is_empty(), "{error}");
+    }
+}
+
+#[test]
+fn no_file_is_overwritten() {
+    for (kind, taken) in [
+        (DiskKind::MonolithicSparse, "d.vmdk"),
+        (DiskKind::MonolithicFlat, "d.vmdk"),
+        (DiskKind::MonolithicFlat, "d-flat.vmdk"),
+        (DiskKind::SplitSparse, "d-s002.vmdk"),
+        (DiskKind::SplitFlat, "d-f001.vmdk"),
+    ] {
+        let scratch = tempfile::tempdir().unwrap();
+        fs::write(scratch.path().join(taken), "precious").unwrap();
+        let path = scratch.path().join("d.vmdk");
+        let sectors = if kind == DiskKind::SplitSparse {
+            4_192_257
+        } else {
+            10
+        };
+        let error = Disk::create(&path, &options(kind, sectors), &mut unwatched).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
+        assert!(error.to_string().contains(taken), "{error}");
+        assert_eq!(names(scratch.path()), [taken]);
+        assert_eq!(fs::read(scratch.path().join(taken)).unwrap(), b"precious");
+    }
+}
+
+#[test]
+fn cancelled_anywhere_nothing_is_left() {
+    for kind in KINDS {
+        let world = World::default();
+        let options = options(kind, 40_000).gate(world.gate());
+        let mut reports = 0;
+        for stop_at in 0.. {
+            let mut seen = 0;
+            let result = Disk::create("d.vmdk", &options, &mut |_: Progress| {
+                seen += 1;
+                if seen > stop_at {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            });
+            match result {
+                Ok(_) => break,
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}"),
+            }
+            assert!(world.names().is_empty(), "{kind:?}: {:?}", world.names());
+            reports += 1;
+        }
+        assert!(reports >= 2, "{kind:?}: at the start and at the end");
+    }
+}
