@@ -6,6 +6,7 @@
 //! Facts: "Virtual Disk Format 5.0" (VMware technical note), and descriptors written by ESX, Workstation, VirtualBox
 //! and qemu-img 10.
 
+mod change_tracking;
 mod cowd;
 mod encoding;
 mod extent_line;
@@ -320,11 +321,6 @@ impl Descriptor {
             .is_some_and(|value| value.eq_ignore_ascii_case("yes"))
     }
 
-    /// Whether changed-block tracking is attached: every write would have to be recorded there too.
-    pub(crate) fn has_change_tracking(&self) -> bool {
-        self.header("changeTrackPath").is_some()
-    }
-
     /// A value of the disk data base; `key` without its prefix `ddb.`.
     pub(crate) fn metadata(&self, key: &str) -> Option<String> {
         let (_, entry) = self
@@ -387,13 +383,17 @@ impl Descriptor {
                 bytes: text.into_bytes(),
             });
         }
-        for patch in &patches {
+        self.apply(&patches);
+        Some(patches)
+    }
+
+    fn apply(&mut self, patches: &[Patch]) {
+        for patch in patches {
             let end = patch.position.saturating_add(patch.bytes.len());
             if let Some(target) = self.text.get_mut(patch.position..end) {
                 target.copy_from_slice(&patch.bytes);
             }
         }
-        Some(patches)
     }
 
     fn header(&self, key: &str) -> Option<String> {

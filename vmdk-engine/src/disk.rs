@@ -42,6 +42,9 @@ impl OpenOptions {
     }
 
     /// Whether to open for writing too. That takes advisory locks on the files, which another open for writing respects.
+    ///
+    /// Where changes are tracked (`changeTrackPath` in the descriptor), the first one ends that for good, and the list
+    /// of changed blocks is no longer looked at: how to keep it up to date is not public.
     #[must_use]
     pub fn writable(mut self, writable: bool) -> Self {
         self.writable = writable;

@@ -103,6 +103,11 @@ pub(crate) trait Extent: fmt::Debug + Send + Sync {
         Err(Refusal::ReadOnlyExtent.into())
     }
 
+    /// Notes durably, where the format has a note of it, that changes are no longer tracked.
+    fn end_tracking(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Makes durable what was written before.
     fn flush(&self) -> Result<(), Error> {
         Ok(())

@@ -117,6 +117,9 @@ pub(crate) struct CowdHeader {
 
 const _: () = assert!(size_of::<CowdHeader>() == 2048);
 const _: () = assert!(std::mem::offset_of!(CowdHeader, parent_generation) == 1056);
+/// Where [`SparseHeader::version`] stands.
+pub(crate) const SPARSE_VERSION_AT: u64 = 4;
+const _: () = assert!(std::mem::offset_of!(SparseHeader, version) == 4);
 /// Where [`CowdHeader::free_sector`] stands.
 pub(crate) const COWD_FREE_SECTOR_AT: u64 = 28;
 const _: () = assert!(std::mem::offset_of!(CowdHeader, free_sector) == 28);

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use disk_units::{ByteLen, Sector, SectorCount, SectorRange};
 use parking_lot::{Mutex, RwLock};
 
-use crate::descriptor::{ContentMark, Descriptor, ParentReference};
+use crate::descriptor::{ContentMark, Descriptor, ParentReference, Patch};
 use crate::error::{Error, IoFault, Refusal};
 use crate::extent::cache::TableCache;
 use crate::extent::{Below, Extent, MapRun, ZeroMode};
@@ -325,24 +325,45 @@ impl Link {
         if self.is_changed.load(Ordering::Acquire) {
             return Ok(());
         }
-        self.fuse.protect(|| self.renew_content_id())?;
+        self.fuse.protect(|| {
+            self.end_change_tracking()?;
+            self.renew_content_id()
+        })?;
         self.is_changed.store(true, Ordering::Release);
         Ok(())
     }
 
     fn renew_content_id(&self) -> Result<(), Error> {
         let patches = self.descriptor.write().renew_content_id(random()?);
-        for patch in patches.unwrap_or_default() {
+        self.write_patches(&patches.unwrap_or_default())?;
+        self.storage
+            .sync_data()
+            .map_err(|error| IoFault::new("making the content id durable", error).into())
+    }
+
+    /// Ends the tracking of changes, which writing would make wrong without anyone noticing. The file with the list is
+    /// left alone. It is the sync of the new content id that makes this durable.
+    fn end_change_tracking(&self) -> Result<(), Error> {
+        if !self.descriptor.read().tracks_changes() {
+            return Ok(());
+        }
+        tracing::warn!(disk = %self.path.display(), "the disk is changed, which ends the tracking of its changes");
+        // First the extents: as long as the descriptor tells of tracking, their headers may do so too.
+        self.for_all_written(|extent| extent.end_tracking())?;
+        let patches = self.descriptor.write().end_change_tracking();
+        self.write_patches(&patches)
+    }
+
+    fn write_patches(&self, patches: &[Patch]) -> Result<(), Error> {
+        for patch in patches {
             let offset = ByteLen::new(u64::try_from(patch.position).unwrap_or(u64::MAX));
             self.text_start
                 .checked_add(offset)
                 .map_or(Ok(()), |position| {
                     self.storage.write_all_at(&patch.bytes, position)
                 })
-                .map_err(|error| IoFault::new("writing the content id", error))?;
+                .map_err(|error| IoFault::new("writing the descriptor", error))?;
         }
-        self.storage
-            .sync_data()
-            .map_err(|error| IoFault::new("making the content id durable", error).into())
+        Ok(())
     }
 }

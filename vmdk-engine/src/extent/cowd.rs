@@ -145,6 +145,7 @@ fn check(header: &CowdHeader, file: SectorCount) -> Result<SparseShape, HeaderEr
             position: ByteLen::new(COWD_FREE_SECTOR_AT),
             first: Sector::new(u64::from(header.free_sector.get())),
         }),
+        version_untracked: None,
         read_only: None,
     })
 }

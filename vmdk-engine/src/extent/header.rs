@@ -55,7 +55,9 @@ pub(crate) enum HeaderError {
     DescriptorOverlap,
     #[error("{0} can only be opened for reading")]
     ReadOnlyShape(&'static str),
-    #[error("format version 3 without compression can only be opened for reading")]
+    #[error(
+        "format version 3 without compression can only be opened for reading, unless the descriptor says that it stands for tracked changes"
+    )]
     ReadOnlyVersion,
     #[error("{0}; the disk must be repaired before it is written")]
     NeedsRepair(&'static str),
@@ -131,6 +133,8 @@ pub(crate) struct SparseShape {
     pub(crate) dirty_byte: ByteLen,
     /// The header's note of the first unused sector, in formats that have one.
     pub(crate) free_sector: Option<FreeSector>,
+    /// The version that the header gets when nobody tracks changes any more; `None` if it has that.
+    pub(crate) version_untracked: Option<u32>,
     /// Why the extent cannot be written, if it cannot.
     pub(super) read_only: Option<ReadOnlyReason>,
 }
@@ -224,8 +228,12 @@ impl SparseShape {
         }
         if is_compressed {
             read_only = Some(ReadOnlyReason::Shape("a stream-optimised extent"));
-        } else if header.version.get() == 3 {
-            read_only = Some(ReadOnlyReason::Version);
+        }
+        let has_zeroed_grains = flags & FLAG_ZEROED != 0 && header.version.get() >= 2;
+        let mut version_untracked = None;
+        if !is_compressed && header.version.get() == 3 {
+            version_untracked = Some(if has_zeroed_grains { 2 } else { 1 });
+            read_only = read_only.or(Some(ReadOnlyReason::Version));
         }
         // A stream may keep its tables behind the grains, so that only what is surely in front bounds them.
         let data_start = if is_compressed {
@@ -245,13 +253,22 @@ impl SparseShape {
             descriptor,
             is_compressed,
             has_markers: flags & FLAG_MARKERS != 0,
-            has_zeroed_grains: flags & FLAG_ZEROED != 0 && header.version.get() >= 2,
+            has_zeroed_grains,
             is_dirty: header.unclean_shutdown != 0,
             header_len: SectorCount::new(1),
             dirty_byte: ByteLen::new(UNCLEAN_SHUTDOWN_AT),
             free_sector: None,
+            version_untracked,
             read_only,
         })
+    }
+
+    /// Lets the extent be written although its header says that changes are tracked: they are known not to be, or
+    /// tracking ends before the first change.
+    pub(crate) fn permit_tracked(&mut self) {
+        if let Some(ReadOnlyReason::Version) = self.read_only {
+            self.read_only = None;
+        }
     }
 
     /// Refuses what can only be read.

@@ -17,7 +17,7 @@ mod write_back;
 
 use std::sync::Arc;
 
-use disk_units::{Sector, SectorCount, SectorRange};
+use disk_units::{ByteLen, Sector, SectorCount, SectorRange};
 use parking_lot::Mutex;
 
 use self::allocate::Space;
@@ -27,6 +27,7 @@ use super::table::Tables;
 use super::{Below, Extent, MapRun, ZeroMode};
 use crate::error::{Error, IoFault, Refusal};
 use crate::fuse::Fuse;
+use crate::layout::SPARSE_VERSION_AT;
 use crate::storage::{Storage, write_zeros};
 use crate::units::{
     GrainSize, buffer_len, byte_position, byte_range, clamped, range_of, take_front,
@@ -455,6 +456,17 @@ impl Extent for SparseExtent {
         let writer = self.writer()?;
         let grains = self.grain_size().whole_grains(range, self.size);
         self.free(writer, grains, below, false)
+    }
+
+    fn end_tracking(&self) -> Result<(), Error> {
+        let Some(version) = self.tables.shape.version_untracked else {
+            return Ok(());
+        };
+        let place = ByteLen::new(SPARSE_VERSION_AT);
+        self.storage
+            .write_all_at(&version.to_le_bytes(), place)
+            .and_then(|()| self.storage.sync_data())
+            .map_err(|error| IoFault::new("writing the header", error).into())
     }
 
     fn flush(&self) -> Result<(), Error> {

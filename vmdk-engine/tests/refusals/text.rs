@@ -176,7 +176,7 @@ fn descriptors() {
             "change tracking",
             format!("{}changeTrackPath=\"x-ctk.vmdk\"\n", flat(good_line)),
             Fine,
-            NOT_YET,
+            Fine,
         ),
         (
             "sector size",

@@ -22,10 +22,6 @@ pub(super) enum LinkError {
     #[error("extents of type {0} are not supported yet")]
     ExtentType(&'static str),
     #[error(
-        "changed-block tracking is attached, which writing would make wrong; it can only be opened for reading"
-    )]
-    ChangeTracking,
-    #[error(
         "the descriptor has no content id, so that a change could not be noted; repair it before writing"
     )]
     NoContentId,
@@ -65,7 +61,6 @@ impl Cause for LinkError {
             | Self::ExtentType(_)
             | Self::ReadOnlySeSparse
             | Self::BareCowd
-            | Self::ChangeTracking
             | Self::SectorSize { .. } => ErrorKind::Unsupported,
         }
     }

@@ -12,7 +12,7 @@ use crate::descriptor::{Access, Descriptor, ExtentKind, ExtentLine};
 use crate::disk::OpenOptions;
 use crate::error::Error;
 use crate::extent::cowd;
-use crate::extent::header::SparseShape;
+use crate::extent::header::{HeaderError, SparseShape};
 use crate::extent::sesparse::SeSparseShape;
 use crate::fuse::Fuse;
 use crate::gate::{ExtentRefused, FileAccess, OpenedFile};
@@ -57,7 +57,7 @@ impl<'a> Opening<'a> {
 
     /// The one extent in the file of the descriptor itself, or in one that does without. The name in its line does not
     /// matter: files are renamed.
-    pub(super) fn embedded(&mut self, shape: SparseShape) -> Result<Part, Error> {
+    pub(super) fn embedded(&mut self, mut shape: SparseShape) -> Result<Part, Error> {
         let kind = match shape.descriptor {
             Some(_) => ExtentKind::Sparse,
             None => ExtentKind::VmfsSparse,
@@ -67,7 +67,7 @@ impl<'a> Opening<'a> {
             _ => return Err(LinkError::EmbeddedExtents.into()),
         };
         if self.options.is_writable() {
-            shape.check_writable()?;
+            self.check_writable(&mut shape)?;
         }
         check_size(line, &shape)?;
         Ok(Part {
@@ -154,7 +154,7 @@ impl<'a> Opening<'a> {
             return Err(LinkError::NotSparse.into());
         }
         let storage = &*file.storage;
-        let shape = match line.kind {
+        let mut shape = match line.kind {
             ExtentKind::SeSparse => {
                 let shape = SeSparseShape::load(storage)?;
                 check_equal_size(line, shape.capacity)?;
@@ -175,9 +175,16 @@ impl<'a> Opening<'a> {
             }
         };
         if may_write {
-            shape.check_writable()?;
+            self.check_writable(&mut shape)?;
         }
         Ok(Format::Sparse(shape))
+    }
+
+    fn check_writable(&self, shape: &mut SparseShape) -> Result<(), HeaderError> {
+        if self.descriptor.tracks_changes() {
+            shape.permit_tracked();
+        }
+        shape.check_writable()
     }
 }
 

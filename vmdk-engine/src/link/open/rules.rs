@@ -18,9 +18,6 @@ pub(super) fn check_descriptor(
         }
     }
     if options.is_writable() {
-        if descriptor.has_change_tracking() {
-            return Err(LinkError::ChangeTracking);
-        }
         match descriptor.mark() {
             Some(ContentMark::Cid(_)) => {}
             Some(ContentMark::Generation(_)) => return Err(LinkError::BareCowd),
