@@ -325,16 +325,17 @@ impl Descriptor {
     pub(crate) fn metadata(&self, key: &str) -> Option<String> {
         let (_, entry) = self
             .metadata_entries()
-            .find(|(name, _)| name.eq_ignore_ascii_case(key.as_bytes()))?;
+            .find(|(name, _)| String::from_utf8_lossy(name).eq_ignore_ascii_case(key))?;
         Some(self.value(entry))
     }
 
-    /// The keys of the disk data base in file order, without their prefix.
+    /// The keys of the disk data base in file order, without their prefix. What is not UTF-8 in one is replaced, so
+    /// that it has a value under the name that it is listed with.
     pub(crate) fn metadata_keys(&self) -> Vec<String> {
         let mut known = HashSet::new();
         self.metadata_entries()
-            .filter(|(key, _)| known.insert(key.to_ascii_lowercase()))
             .map(|(key, _)| String::from_utf8_lossy(key).into_owned())
+            .filter(|key| known.insert(key.to_ascii_lowercase()))
             .collect()
     }
 
@@ -516,6 +517,15 @@ mod tests {
         let keys = parse(&text).expect("valid").metadata_keys();
         assert_eq!(keys.len(), count);
         assert_eq!(keys[255], "ff");
+    }
+
+    #[test]
+    fn a_key_that_is_not_utf_8_has_a_value_under_its_listed_name() {
+        let text = b"version=1\nRW 1 ZERO\nddb.\xffx = \"one\"\nddb.\xfeX = \"two\"\n";
+        let descriptor = Descriptor::parse(text).expect("valid");
+        let keys = descriptor.metadata_keys();
+        assert_eq!(keys, ["\u{fffd}x"]);
+        assert_eq!(descriptor.metadata(&keys[0]).as_deref(), Some("one"));
     }
 
     #[test]
