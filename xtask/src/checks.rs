@@ -29,6 +29,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("vixdisklib-examples", &[]),
     ("conformance", &[]),
+    ("fuzz-harness", &["vmdk-engine"]),
     ("xtask", &[]),
 ];
 

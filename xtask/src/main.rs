@@ -4,6 +4,7 @@ mod artefacts;
 mod bindings;
 mod checks;
 mod ci;
+mod fuzz;
 mod peers;
 mod shell;
 mod symbols;
@@ -19,6 +20,8 @@ cargo xtask COMMAND
 
   test [-- ARGUMENTS]   install what the tests need where that is possible, build, run all tests
   ci                    everything that CI runs: format, lints, tests, docs, generated files, symbols
+  fuzz [TARGET...] [--seconds N]
+                        run the fuzz targets, each so long (60 s), and keep what they learn
   dist DIR              lay our shared library out as a VDDK distribution
   bindings [--check]    generate the bindings from the headers, or compare
   symbols LIBRARY       compare the exported symbols of a library with the headers";
@@ -42,6 +45,7 @@ fn run(command: &str, rest: &[String]) -> Result {
     match (command, rest) {
         ("test", rest) => test::run(rest),
         ("ci", []) => ci::run_everything(),
+        ("fuzz", rest) => fuzz::run_targets(rest),
         ("dist", [folder]) => artefacts::dist(folder.as_ref()),
         ("bindings", rest) => bindings::run(rest),
         ("symbols", rest) => symbols::run(rest),

@@ -1,0 +1,33 @@
+//! What the fuzz targets do with an input, and what must hold then.
+//!
+//! ```text
+//!   Target          which bytes of an input mean what      target.rs
+//!    ├─ Files       the files of one disk, in memory       files.rs
+//!    ├─ examine     what holds of every disk that opens    examine.rs
+//!    ├─ change      what holds of writing to one           change.rs
+//!    └─ mutate      changes that keep a format's shape     mutate.rs
+//!   seeds           small disks to begin with              seeds.rs image.rs
+//! ```
+//!
+//! The fuzz targets and the ordinary test that replays their seeds call the same function, [`Target::run`]. A claim
+//! that does not hold panics.
+
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::missing_panics_doc,
+    reason = "to panic is how a finding is reported"
+)]
+
+mod change;
+mod examine;
+mod files;
+mod image;
+mod mutate;
+mod numbers;
+mod seeds;
+mod target;
+
+pub use files::Files;
+pub use mutate::mutate;
+pub use seeds::seeds;
+pub use target::Target;
