@@ -1,15 +1,18 @@
 //! An open disk: the public face of the engine.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use disk_units::{SECTOR_SIZE, Sector, SectorCount, SectorRange};
 
 use crate::chain::Chain;
 use crate::error::{Error, Operation, Refusal};
 use crate::extent::ZeroMode;
-use crate::gate::{FolderGate, OpenGate};
+use crate::gate::{FileIdentity, FolderGate, OpenGate, OpenedFile};
 use crate::info::DiskInfo;
+use crate::lock::{FileLock, LockKind, LockRequest};
 use crate::map::Extents;
 use crate::units::range_of;
 
@@ -20,6 +23,10 @@ pub struct OpenOptions {
     writable: bool,
     single_link: bool,
     tolerate_missing_parent: bool,
+    /// For the parents of a disk that is written: its files.
+    below_writer: Option<Arc<BTreeSet<FileIdentity>>>,
+    ignore_locks: bool,
+    lock_patience: Duration,
     gate: Arc<dyn OpenGate>,
 }
 
@@ -29,6 +36,9 @@ impl Default for OpenOptions {
             writable: false,
             single_link: false,
             tolerate_missing_parent: false,
+            below_writer: None,
+            ignore_locks: false,
+            lock_patience: Duration::ZERO,
             gate: Arc::new(FolderGate),
         }
     }
@@ -41,7 +51,10 @@ impl OpenOptions {
         Self::default()
     }
 
-    /// Whether to open for writing too. That takes advisory locks on the files, which another open for writing respects.
+    /// Whether to open for writing too.
+    ///
+    /// Then nobody else may have the disk open, for reading neither: all its files are locked against other disks of
+    /// this engine, QEMU, and VMware products. Its parents are locked against others that write to them.
     ///
     /// Where changes are tracked (`changeTrackPath` in the descriptor), the first one ends that for good, and the list
     /// of changed blocks is no longer looked at: how to keep it up to date is not public.
@@ -70,11 +83,51 @@ impl OpenOptions {
         self
     }
 
+    /// Whether to read a disk that somebody else writes. What is read may then be neither old nor new, and a part of
+    /// the metadata that was read once may be out of date. By default, such a disk does not open; without effect on
+    /// opening for writing.
+    #[must_use]
+    pub fn ignore_locks(mut self, ignore_locks: bool) -> Self {
+        self.ignore_locks = ignore_locks;
+        self
+    }
+
+    /// How long to wait, for each file of the disk, until others let go of it. By default not at all.
+    #[must_use]
+    pub fn lock_patience(mut self, lock_patience: Duration) -> Self {
+        self.lock_patience = lock_patience;
+        self
+    }
+
     /// Who decides which files may be opened, and opens them.
     #[must_use]
     pub fn gate(mut self, gate: Arc<dyn OpenGate>) -> Self {
         self.gate = gate;
         self
+    }
+
+    /// The same for the parents of a disk that was opened with these, and consists of `files`.
+    pub(crate) fn for_parents(&self, files: impl Iterator<Item = FileIdentity>) -> Self {
+        Self {
+            writable: false,
+            below_writer: self.writable.then(|| Arc::new(files.collect())),
+            ..self.clone()
+        }
+    }
+
+    /// Locks a file of the disk as it is needed, for as long as the result and the file live.
+    pub(crate) fn lock(&self, file: &OpenedFile, is_written: bool) -> Result<FileLock, Error> {
+        let kind = match &self.below_writer {
+            _ if is_written => LockKind::Exclusive,
+            // That a disk uses a file of its parents is found out later.
+            Some(files) if files.contains(&file.identity) => return Ok(FileLock::none()),
+            Some(_) => LockKind::Shared,
+            None if self.writable => LockKind::Shared,
+            None if self.ignore_locks => return Ok(FileLock::none()),
+            None => LockKind::Look,
+        };
+        let patience = self.lock_patience;
+        LockRequest { kind, patience }.take(&*self.gate, file)
     }
 
     pub(crate) fn is_writable(&self) -> bool {
@@ -123,7 +176,8 @@ impl Disk {
     /// [`ExtentNotFound`], [`PermissionDenied`] and [`AccessRefused`] for one that the descriptor names;
     /// [`InvalidDisk`], [`UnsupportedVersion`], [`Unsupported`], [`Encoding`], [`Encrypted`] and [`InvalidChain`] for
     /// what is in them; [`ParentNotFound`], [`CidMismatch`], [`CapacityMismatch`] and [`TooManyLinks`] for parents, and
-    /// all of the former for what is in those. Opening for writing adds [`NeedsRepair`] and [`AlreadyLocked`].
+    /// all of the former for what is in those; [`AlreadyLocked`] if somebody else writes to one of the files. Opening
+    /// for writing adds [`NeedsRepair`], and [`AlreadyLocked`] if somebody else has one of the files open at all.
     ///
     /// [`NotFound`]: crate::ErrorKind::NotFound
     /// [`PermissionDenied`]: crate::ErrorKind::PermissionDenied

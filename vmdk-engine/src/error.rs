@@ -52,7 +52,7 @@ pub enum ErrorKind {
     DiskFull,
     /// The disk, or this extent of it, is open for reading only.
     ReadOnly,
-    /// Another open disk writes to this one.
+    /// Somebody else writes to the disk, or for writing, has it open at all.
     AlreadyLocked,
     /// The sectors lie, at least in part, past the end of the disk.
     OutOfRange,

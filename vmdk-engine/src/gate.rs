@@ -11,8 +11,10 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::{Cause, ErrorKind, io_kind};
+use crate::lock::{FileLock, LockKind};
 use crate::storage::Storage;
 
 pub use folder::FolderGate;
@@ -118,6 +120,22 @@ pub trait OpenGate: fmt::Debug + Send + Sync {
         Err(GateError::unsupported())
     }
 
+    /// Locks a file against other programs, by its [`path`](OpenedFile::path), and waits for that as long as `patience`
+    /// lasts. The lock ends when what is returned is dropped.
+    ///
+    /// The locks of [`Storage::try_lock`] are not meant; they are taken beside this one. By default there are none.
+    ///
+    /// # Errors
+    /// [`GateError::Locked`] if somebody else has it, and what kept it from being locked.
+    fn lock(
+        &self,
+        _path: &Path,
+        _kind: LockKind,
+        _patience: Duration,
+    ) -> Result<FileLock, GateError> {
+        Ok(FileLock::none())
+    }
+
     /// Makes durable which files are in the folder that `path`, a file, lies in.
     ///
     /// # Errors
@@ -146,6 +164,12 @@ pub enum GateError {
     /// There is something of that name already.
     #[error("a file of that name exists")]
     Exists,
+    /// Somebody else has locked it: who that is.
+    #[error("it is locked by {0}")]
+    Locked(String),
+    /// It cannot be locked, because its lock folder cannot be made, read or written.
+    #[error("it cannot be locked in its folder")]
+    NoLock(#[source] io::Error),
     /// The operating system refused.
     #[error("the operating system refused it")]
     Io(#[source] io::Error),
@@ -171,6 +195,9 @@ impl GateError {
             Self::NotFound => missing,
             Self::Outside(_) | Self::NotRegular | Self::BadName => ErrorKind::AccessRefused,
             Self::Exists => ErrorKind::AlreadyExists,
+            Self::Locked(_) => ErrorKind::AlreadyLocked,
+            Self::NoLock(error) if is_out_of_descriptors(error) => ErrorKind::TooManyOpenFiles,
+            Self::NoLock(error) => io_kind(error),
             Self::Io(error) if is_out_of_descriptors(error) => ErrorKind::TooManyOpenFiles,
             Self::Io(error) => io_kind(error),
         }

@@ -15,6 +15,9 @@
 //! parents are only ever read. Refused, with errors that say so: raw devices, writing
 //! to one link of a chain alone, parents smaller or larger than their child, repairing disks.
 //!
+//! A disk is written by one, or read by many: its files are locked against other disks of the engine, QEMU and VMware
+//! products, see [`LockKind`].
+//!
 //! Memory is bounded whatever the capacity: for each link 4 bytes for each table of a sparse disk, of which there is
 //! one for 32 MiB (2 MiB in `vmfsSparse`, 16 MiB in `seSparse`); at most 16 MiB of cached grain tables and 4 MiB of
 //! changed ones (32 MiB in `vmfsSparse`), 8 MiB of inflated grains.
@@ -66,6 +69,7 @@ mod geometry;
 mod info;
 mod layout;
 mod link;
+mod lock;
 mod map;
 mod progress;
 mod random;
@@ -80,6 +84,7 @@ pub use extent::ZeroMode;
 pub use gate::{FileAccess, FileIdentity, FolderGate, GateError, OpenGate, OpenedFile};
 pub use geometry::Geometry;
 pub use info::{Adapter, DiskInfo, DiskKind};
+pub use lock::{FileLock, LockKind};
 pub use map::{Allocation, Extents, MapExtent};
 pub use progress::{Progress, Watcher, unwatched};
 pub use storage::{FileStorage, MemoryStorage, Storage};

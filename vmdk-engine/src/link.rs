@@ -16,6 +16,7 @@ use crate::extent::{Below, Extent, MapRun, ZeroMode};
 use crate::fuse::Fuse;
 use crate::gate::FileIdentity;
 use crate::info::DiskKind;
+use crate::lock::FileLock;
 use crate::random::random;
 use crate::storage::Storage;
 use crate::units::{range_of, relative, shifted, take_front, take_front_mut};
@@ -102,6 +103,8 @@ pub(crate) struct Link {
     is_changed: AtomicBool,
     changing: Mutex<()>,
     bounding: Mutex<()>,
+    /// Held as long as the link is open; the last field, so that they end behind everything else.
+    _locks: Vec<FileLock>,
 }
 
 impl Link {

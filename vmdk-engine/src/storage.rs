@@ -3,6 +3,7 @@
 //! All input and output of the engine goes through [`Storage`], so that a test can hold, fail, reorder or lose any of
 //! it. [`FileStorage`] is a file of the operating system, [`MemoryStorage`] a vector of bytes.
 
+mod byte_locks;
 mod file;
 mod memory;
 
@@ -98,11 +99,19 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// What the operating system reports.
     fn has_holes(&self) -> io::Result<bool>;
 
-    /// Takes the advisory lock that keeps a second writer out, until the storage is dropped; `false` if it is taken.
+    /// Takes the advisory lock that keeps everybody else out, until the storage is dropped; `false` if others have it.
     ///
     /// # Errors
     /// What the operating system reports; `Unsupported` where there are no such locks.
     fn try_lock(&self) -> io::Result<bool>;
+
+    /// Takes the advisory lock that keeps writers out, until the storage is dropped; `false` if one has it.
+    ///
+    /// # Errors
+    /// What the operating system reports; `Unsupported`, as by default, where there are no such locks.
+    fn try_lock_shared(&self) -> io::Result<bool> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// Writes zeros over the range, the slow way that works everywhere.

@@ -4,11 +4,9 @@
 
 mod support;
 
-use std::fs;
-
-use support::image::{MemoryGate, SparseImage, StreamImage, descriptor, entry, put};
+use support::image::{MemoryGate, SparseImage, StreamImage, entry, put};
 use support::{Numbers, content, range};
-use vmdk_engine::{Allocation, Disk, OpenOptions, Sector, ZeroMode};
+use vmdk_engine::{Allocation, Disk, Sector, ZeroMode};
 
 const SECTOR: usize = 512;
 
@@ -256,43 +254,5 @@ fn streams_of_every_layout_have_their_content() {
                 ]
             );
         }
-    }
-}
-
-#[test]
-fn two_writable_opens_exclude_each_other_and_readers_are_welcome() {
-    let scratch = tempfile::tempdir().unwrap();
-    let path = scratch.path().join("disk.vmdk");
-    fs::write(&path, SparseImage::monolithic(300).build()).unwrap();
-    let options = OpenOptions::new().writable(true);
-    let first = Disk::open(&path, &options).unwrap();
-    let error = Disk::open(&path, &options).unwrap_err();
-    assert_eq!(error.kind(), vmdk_engine::ErrorKind::AlreadyLocked);
-    assert!(error.to_string().contains("disk.vmdk"), "{error}");
-    Disk::open(&path, &OpenOptions::new()).unwrap();
-    drop(first);
-    Disk::open(&path, &options).unwrap();
-}
-
-/// Two descriptors of one file are one disk as far as writers are concerned.
-#[test]
-fn writers_exclude_each_other_from_extents_too() {
-    let scratch = tempfile::tempdir().unwrap();
-    let file = |name: &str| scratch.path().join(name);
-    fs::write(file("flat"), [0; 8 * 512]).unwrap();
-    fs::write(file("sparse"), SparseImage::extent(300).build()).unwrap();
-    let options = OpenOptions::new().writable(true);
-    for line in ["RW 8 FLAT \"flat\" 0", "RW 300 SPARSE \"sparse\""] {
-        for name in ["one.vmdk", "two.vmdk"] {
-            fs::write(file(name), descriptor("custom", &[line])).unwrap();
-        }
-        let first = Disk::open(file("one.vmdk"), &options).unwrap();
-        let error = Disk::open(file("two.vmdk"), &options).unwrap_err();
-        assert_eq!(error.kind(), vmdk_engine::ErrorKind::AlreadyLocked);
-        let named = line.split('"').nth(1).unwrap();
-        assert!(error.to_string().contains(named), "{error}");
-        Disk::open(file("two.vmdk"), &OpenOptions::new()).unwrap();
-        drop(first);
-        Disk::open(file("two.vmdk"), &options).unwrap();
     }
 }

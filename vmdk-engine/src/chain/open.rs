@@ -65,7 +65,7 @@ impl Chain {
             return Ok(Self { leaf, parents });
         }
         let mut search = Search {
-            options: options.clone().writable(false),
+            options: options.for_parents(leaf.files()),
             caches,
             seen: BTreeSet::from([leaf.identity()]),
         };

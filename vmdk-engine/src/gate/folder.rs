@@ -8,11 +8,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::{FileAccess, FileIdentity, GateError, OpenGate, OpenedFile};
+use crate::lock::{FileLock, LockKind, lock_in_folder};
 use crate::storage::FileStorage;
 
 /// The default policy: regular files inside the folder tree of the descriptor, symbolic links followed.
@@ -20,6 +22,8 @@ use crate::storage::FileStorage;
 /// Parents may also lie in a folder beside that of the child, as those of linked clones do.
 ///
 /// Files are made, renamed and removed wherever the caller says; only regular files, never what a link leads to.
+///
+/// Locks are folders beside the files, as VMware products make them: `disk.vmdk.lck`.
 ///
 /// Names with backslashes and the absolute names that ESX hosts write are also looked for by their last part, beside
 /// the descriptor, since disks are copied off the systems that wrote them.
@@ -106,6 +110,10 @@ impl OpenGate for FolderGate {
         let place = Place::of_regular(path)?;
         rustix::fs::unlinkat(&place.folder, &place.name, AtFlags::empty())
             .map_err(|error| io::Error::from(error).into())
+    }
+
+    fn lock(&self, path: &Path, kind: LockKind, patience: Duration) -> Result<FileLock, GateError> {
+        lock_in_folder(path, kind, patience)
     }
 
     fn sync_folder(&self, path: &Path) -> Result<(), GateError> {

@@ -11,16 +11,14 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
-use self::error::LinkError;
 use self::parts::Opening;
 use self::text::Text;
 use super::Link;
 use crate::descriptor::Descriptor;
 use crate::disk::OpenOptions;
-use crate::error::{Error, IoFault};
+use crate::error::Error;
 use crate::extent::cache::{CACHE_BYTES, TableCache};
 use crate::gate::{FileAccess, OpenedFile};
-use crate::storage::Storage;
 
 /// Whether the descriptor marks the disk's files as thin.
 pub(super) fn is_thin(descriptor: &Descriptor) -> bool {
@@ -84,9 +82,7 @@ impl Link {
         options: &OpenOptions,
         caches: &mut SharedCaches,
     ) -> Result<Self, Error> {
-        if options.is_writable() {
-            lock(&*file.storage)?;
-        }
+        let lock = options.lock(&file, options.is_writable())?;
         let text = Text::read(&*file.storage)?;
         let descriptor = text.descriptor;
         rules::check_descriptor(&descriptor, options)?;
@@ -97,7 +93,10 @@ impl Link {
         };
         rules::check_parent(&descriptor, &parts, options)?;
         let (extents, capacity) = opening.place(parts, caches)?;
-        let fuse = opening.fuse;
+        let Opening {
+            fuse, mut locks, ..
+        } = opening;
+        locks.push(lock);
         Ok(Self {
             path: file.path,
             identity: file.identity,
@@ -111,18 +110,7 @@ impl Link {
             is_changed: false.into(),
             changing: Mutex::default(),
             bounding: Mutex::default(),
+            _locks: locks,
         })
-    }
-}
-
-fn lock(storage: &dyn Storage) -> Result<(), Error> {
-    match storage.try_lock() {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(LinkError::Locked.into()),
-        Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {
-            tracing::debug!("the file system has no locks; nothing keeps a second writer out");
-            Ok(())
-        }
-        Err(error) => Err(IoFault::new("locking the file", error).into()),
     }
 }

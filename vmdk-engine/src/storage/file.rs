@@ -1,6 +1,6 @@
 //! A file of the operating system.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -9,9 +9,11 @@ use disk_units::ByteLen;
 use rustix::fs::{FallocateFlags, SeekFrom};
 use rustix::io::Errno;
 
-use super::Storage;
+use super::{Storage, byte_locks};
 
 /// A regular file, accessed by position only.
+///
+/// Its locks are those that QEMU takes on its images, so that neither opens what the other writes.
 #[derive(Debug)]
 pub struct FileStorage {
     file: File,
@@ -128,11 +130,11 @@ impl Storage for FileStorage {
     }
 
     fn try_lock(&self) -> io::Result<bool> {
-        match self.file.try_lock() {
-            Ok(()) => Ok(true),
-            Err(TryLockError::WouldBlock) => Ok(false),
-            Err(TryLockError::Error(error)) => Err(error),
-        }
+        byte_locks::try_lock(&self.file, byte_locks::WRITER)
+    }
+
+    fn try_lock_shared(&self) -> io::Result<bool> {
+        byte_locks::try_lock(&self.file, byte_locks::READER)
     }
 }
 

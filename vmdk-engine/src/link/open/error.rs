@@ -9,8 +9,6 @@ pub(super) enum LinkError {
     BareExtent,
     #[error("a copy-on-write file (COWD) without a descriptor can only be opened for reading")]
     BareCowd,
-    #[error("another open disk writes to it")]
-    Locked,
     #[error("it is a child disk, and writing to one link alone is not supported")]
     WritableChild,
     #[error("it is a child disk, but its extents are {0}, which cannot let a parent show")]
@@ -46,7 +44,6 @@ pub(super) enum LinkError {
 impl Cause for LinkError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Locked => ErrorKind::AlreadyLocked,
             Self::NoChild(_) | Self::NamelessChild => ErrorKind::InvalidChain,
             Self::NoContentId => ErrorKind::NeedsRepair,
             Self::BareExtent

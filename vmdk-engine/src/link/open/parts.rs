@@ -7,7 +7,6 @@ use std::sync::Arc;
 use disk_units::{Sector, SectorCount};
 
 use super::error::LinkError;
-use super::lock;
 use crate::descriptor::{Access, Descriptor, ExtentKind, ExtentLine};
 use crate::disk::OpenOptions;
 use crate::error::Error;
@@ -16,6 +15,7 @@ use crate::extent::header::{HeaderError, SparseShape};
 use crate::extent::sesparse::SeSparseShape;
 use crate::fuse::Fuse;
 use crate::gate::{ExtentRefused, FileAccess, OpenedFile};
+use crate::lock::FileLock;
 
 /// An extent whose file is open and checked, but whose caches do not exist yet.
 pub(super) struct Part {
@@ -39,6 +39,7 @@ pub(super) struct Opening<'a> {
     pub(super) descriptor: &'a Descriptor,
     options: &'a OpenOptions,
     pub(super) fuse: Arc<Fuse>,
+    pub(super) locks: Vec<FileLock>,
 }
 
 impl<'a> Opening<'a> {
@@ -52,6 +53,7 @@ impl<'a> Opening<'a> {
             descriptor,
             options,
             fuse: Arc::default(),
+            locks: Vec::new(),
         }
     }
 
@@ -84,19 +86,13 @@ impl<'a> Opening<'a> {
         let mut seen = BTreeSet::from([self.disk.identity]);
         for line in self.descriptor.extents() {
             let part = self.named_extent(line)?;
-            if let Some(file) = &part.file
-                && !seen.insert(file.identity)
-            {
-                let is_descriptor = file.identity == self.disk.identity;
-                if is_descriptor || self.options.is_writable() {
+            if let Some(file) = &part.file {
+                if seen.insert(file.identity) {
+                    // Another descriptor may name it too.
+                    self.locks.push(self.options.lock(file, part.is_writable)?);
+                } else if file.identity == self.disk.identity || self.options.is_writable() {
                     return Err(LinkError::SameFileTwice.into());
                 }
-            }
-            // Another descriptor may name the same file.
-            if part.is_writable
-                && let Some(file) = &part.file
-            {
-                lock(&*file.storage).map_err(|error| error.at(&file.path))?;
             }
             if !part.size.is_zero() {
                 parts.push(part);
