@@ -32,10 +32,14 @@ const LONG_ENOUGH: SectorCount = SectorCount::new(1 << 15);
 
 /// Sectors that nobody knows.
 #[derive(Debug, thiserror::Error)]
-#[error("sectors {0} are in a parent that is missing")]
-struct MissingSectors(SectorRange);
+enum UnknownSectors {
+    #[error("sectors {0} are in a parent that is missing")]
+    Missing(SectorRange),
+    #[error("sectors {0} are in the parent, which was not to be opened")]
+    LeftOut(SectorRange),
+}
 
-impl Cause for MissingSectors {
+impl Cause for UnknownSectors {
     fn kind(&self) -> ErrorKind {
         ErrorKind::ParentNotFound
     }
@@ -54,6 +58,9 @@ pub(crate) struct Parents {
     links: Vec<Link>,
     /// The last link has a parent that is missing.
     is_cut: bool,
+    /// The leaf has a parent, but was to be opened alone. It reads as zeros, but a change must not make that come true:
+    /// the rest of a grain that is written in part has to come from the parent.
+    is_left_out: bool,
 }
 
 impl Parents {
@@ -72,7 +79,7 @@ impl Parents {
             }
         }
         match holes.first() {
-            Some(hole) if self.is_cut => return Err(MissingSectors(*hole).into()),
+            Some(hole) if self.is_cut => return Err(UnknownSectors::Missing(*hole).into()),
             _ => {}
         }
         for hole in holes {
@@ -84,10 +91,16 @@ impl Parents {
 
 impl Below for Parents {
     fn read(&self, start: Sector, buf: &mut [u8]) -> Result<(), Error> {
+        if self.is_left_out {
+            return Err(UnknownSectors::LeftOut(range_of(start, buf)).into());
+        }
         self.fill(vec![range_of(start, buf)], start, buf)
     }
 
     fn first_data(&self, range: SectorRange) -> Result<Option<SectorRange>, Error> {
+        if self.is_left_out {
+            return Ok(Some(range).filter(|range| !range.is_empty()));
+        }
         if range.is_empty() || (self.links.is_empty() && !self.is_cut) {
             return Ok(None);
         }

@@ -64,8 +64,11 @@ impl OpenOptions {
         self
     }
 
-    /// Whether to open the named link of a snapshot chain alone: what it does not hold itself reads as zeros. Such a
-    /// link can only be read.
+    /// Whether to open the named link of a snapshot chain alone: what it does not hold itself reads as zeros.
+    ///
+    /// Opened for writing, too, whole grains of it can be written. Writing, or zeroing, a part of a grain that it does
+    /// not hold would need the rest from the parent, and fails with
+    /// [`ParentNotFound`](crate::ErrorKind::ParentNotFound).
     #[must_use]
     pub fn single_link(mut self, single_link: bool) -> Self {
         self.single_link = single_link;

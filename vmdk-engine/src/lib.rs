@@ -12,8 +12,8 @@
 //! their extents, and `vmfsSparse` (COWD) deltas, read and written in place; `streamOptimized`, `seSparse` and COWD files
 //! without a descriptor, read.
 //! Snapshot chains of all of them, with up to 64 parents: reads go through to the parent, writes stay in the child, and
-//! parents are only ever read. Refused, with errors that say so: raw devices, writing
-//! to one link of a chain alone, parents smaller or larger than their child, repairing disks.
+//! parents are only ever read. Refused, with errors that say so: raw devices,
+//! parents smaller or larger than their child, repairing disks.
 //!
 //! A disk is written by one, or read by many: its files are locked against other disks of the engine, QEMU and VMware
 //! products, see [`LockKind`].

@@ -62,6 +62,7 @@ impl Chain {
         let leaf = Link::open(path, options, &mut caches)?;
         let mut parents = Parents::default();
         if options.is_single_link() {
+            parents.is_left_out = leaf.parent().is_some();
             return Ok(Self { leaf, parents });
         }
         let mut search = Search {

@@ -91,7 +91,7 @@ impl Link {
             Some(shape) => vec![opening.embedded(shape)?],
             None => opening.named_extents()?,
         };
-        rules::check_parent(&descriptor, &parts, options)?;
+        rules::check_parent(&descriptor, &parts)?;
         let (extents, capacity) = opening.place(parts, caches)?;
         let Opening {
             fuse, mut locks, ..

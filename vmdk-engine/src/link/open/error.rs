@@ -9,8 +9,6 @@ pub(super) enum LinkError {
     BareExtent,
     #[error("a copy-on-write file (COWD) without a descriptor can only be opened for reading")]
     BareCowd,
-    #[error("it is a child disk, and writing to one link alone is not supported")]
-    WritableChild,
     #[error("it is a child disk, but its extents are {0}, which cannot let a parent show")]
     NoChild(&'static str),
     #[error("it is a child disk, but its descriptor has no content id of its own")]
@@ -53,8 +51,7 @@ impl Cause for LinkError {
             | Self::Directories(_)
             | Self::SameFileTwice
             | Self::NotSparse => ErrorKind::InvalidDisk,
-            Self::WritableChild
-            | Self::NativeSnapshot
+            Self::NativeSnapshot
             | Self::ExtentType(_)
             | Self::ReadOnlySeSparse
             | Self::BareCowd

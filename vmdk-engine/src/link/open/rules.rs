@@ -29,12 +29,8 @@ pub(super) fn check_descriptor(
     Ok(())
 }
 
-/// Refuses children of a kind that cannot be one, and changes that would need the parent where that was left out.
-pub(super) fn check_parent(
-    descriptor: &Descriptor,
-    parts: &[Part],
-    options: &OpenOptions,
-) -> Result<(), LinkError> {
+/// Refuses children of a kind that cannot be one.
+pub(super) fn check_parent(descriptor: &Descriptor, parts: &[Part]) -> Result<(), LinkError> {
     if descriptor.parent().is_none() {
         return Ok(());
     }
@@ -52,9 +48,6 @@ pub(super) fn check_parent(
     }
     if descriptor.is_native_snapshot() {
         return Err(LinkError::NativeSnapshot);
-    }
-    if options.is_writable() && options.is_single_link() {
-        return Err(LinkError::WritableChild);
     }
     Ok(())
 }
