@@ -5,6 +5,7 @@
 //! it.
 
 mod folder;
+mod list;
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -18,6 +19,7 @@ use crate::lock::{FileLock, LockKind};
 use crate::storage::Storage;
 
 pub use folder::FolderGate;
+pub use list::ListGate;
 
 /// What a file is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,6 +89,12 @@ pub trait OpenGate: fmt::Debug + Send + Sync {
     /// Why it was not opened. Other places are tried then.
     fn open_parent(&self, child: &Path, name: &OsStr) -> Result<OpenedFile, GateError>;
 
+    /// Whether an extent line of a descriptor may name this device of the host, which [`OpenGate::open_extent`] then
+    /// opens. Asked only for lines that would name a file of another meaning otherwise (`VMFSRAW`, `VMFSRDM`).
+    fn allows_device(&self, _name: &OsStr) -> bool {
+        false
+    }
+
     /// Makes an empty file and opens it for reading and writing. Its name is durable only after
     /// [`OpenGate::sync_folder`].
     ///
@@ -155,6 +163,9 @@ pub enum GateError {
     /// The file lies outside the folder of the descriptor that names it, and for a parent outside its neighbours too.
     #[error("the file lies outside the folders that the descriptor may name, at {}", .0.display())]
     Outside(PathBuf),
+    /// A block device. Whoever wants it opened has to say so.
+    #[error("it is the device {}, which opens only where devices are allowed", .0.display())]
+    Device(PathBuf),
     /// A folder, a pipe, a device or anything else that is not a regular file.
     #[error("it is not a regular file")]
     NotRegular,
@@ -193,7 +204,9 @@ impl GateError {
     fn kind_when_missing(&self, missing: ErrorKind) -> ErrorKind {
         match self {
             Self::NotFound => missing,
-            Self::Outside(_) | Self::NotRegular | Self::BadName => ErrorKind::AccessRefused,
+            Self::Outside(_) | Self::Device(_) | Self::NotRegular | Self::BadName => {
+                ErrorKind::AccessRefused
+            }
             Self::Exists => ErrorKind::AlreadyExists,
             Self::Locked(_) => ErrorKind::AlreadyLocked,
             Self::NoLock(error) if is_out_of_descriptors(error) => ErrorKind::TooManyOpenFiles,

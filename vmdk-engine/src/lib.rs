@@ -12,8 +12,9 @@
 //! their extents, and `vmfsSparse` (COWD) deltas, read and written in place; `streamOptimized`, `seSparse` and COWD files
 //! without a descriptor, read.
 //! Snapshot chains of all of them, with up to 64 parents: reads go through to the parent, writes stay in the child, and
-//! parents are only ever read. Refused, with errors that say so: raw devices,
-//! parents smaller or larger than their child, repairing disks.
+//! parents are only ever read. `fullDevice`, `partitionedDevice` and raw
+//! mappings, where the caller allows the device ([`ListGate`]). Refused, with errors that say so: parents smaller or
+//! larger than their child, repairing disks.
 //!
 //! A disk is written by one, or read by many: its files are locked against other disks of the engine, QEMU and VMware
 //! products, see [`LockKind`].
@@ -81,7 +82,7 @@ pub use disk::{Disk, OpenOptions};
 pub use disk_units::{ByteLen, SECTOR_SIZE, Sector, SectorCount, SectorRange};
 pub use error::{Error, ErrorKind, Operation};
 pub use extent::ZeroMode;
-pub use gate::{FileAccess, FileIdentity, FolderGate, GateError, OpenGate, OpenedFile};
+pub use gate::{FileAccess, FileIdentity, FolderGate, GateError, ListGate, OpenGate, OpenedFile};
 pub use geometry::Geometry;
 pub use info::{Adapter, DiskInfo, DiskKind};
 pub use lock::{FileLock, LockKind};

@@ -44,6 +44,16 @@ impl ExtentKind {
             .map(|(_, kind)| kind)
     }
 
+    /// Whether the name is that of a device of the host which wrote it.
+    pub(crate) fn is_device(self) -> bool {
+        matches!(self, Self::VmfsRdm | Self::VmfsRaw)
+    }
+
+    /// Whether the data is raw sectors.
+    pub(crate) fn is_flat(self) -> bool {
+        matches!(self, Self::Flat | Self::Vmfs) || self.is_device()
+    }
+
     /// The keyword of the descriptor.
     pub(crate) fn keyword(self) -> &'static str {
         Self::ALL

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,7 +50,7 @@ impl OpenGate for FolderGate {
         let open_one = |name: &OsStr| {
             let path = fs::canonicalize(folder.join(name))?;
             if !path.starts_with(folder) {
-                return Err(GateError::Outside(path));
+                return Err(outside(path));
             }
             open_regular(folder, path, access)
         };
@@ -174,7 +174,36 @@ fn foreign_last_part(name: &OsStr) -> Option<&OsStr> {
 /// Opens a regular file and nothing else: a pipe would block, and opening a device can already have an effect.
 ///
 /// `path` has no symbolic links left. One that is met on the way from `folder` was put there since, so none is followed.
-fn open_regular(folder: &Path, path: PathBuf, access: FileAccess) -> Result<OpenedFile, GateError> {
+pub(super) fn open_regular(
+    folder: &Path,
+    path: PathBuf,
+    access: FileAccess,
+) -> Result<OpenedFile, GateError> {
+    open(folder, path, access, FileType::is_file)
+}
+
+/// Opens a block device, or a regular file, that the caller has allowed; `path` has no symbolic links left.
+pub(super) fn open_device(path: PathBuf, access: FileAccess) -> Result<OpenedFile, GateError> {
+    let is_allowed = |kind: FileType| kind.is_block_device() || kind.is_file();
+    open(Path::new("/"), path, access, is_allowed)
+}
+
+/// A file outside the folder is refused; that it is a device says better why.
+fn outside(path: PathBuf) -> GateError {
+    let is_device = |metadata: fs::Metadata| metadata.file_type().is_block_device();
+    if fs::symlink_metadata(&path).is_ok_and(is_device) {
+        GateError::Device(path)
+    } else {
+        GateError::Outside(path)
+    }
+}
+
+fn open(
+    folder: &Path,
+    path: PathBuf,
+    access: FileAccess,
+    is_allowed: impl Fn(FileType) -> bool,
+) -> Result<OpenedFile, GateError> {
     let inside = path.strip_prefix(folder).unwrap_or(&path);
     let (Some(parents), Some(name)) = (inside.parent(), inside.file_name()) else {
         return Err(GateError::NotRegular);
@@ -186,7 +215,8 @@ fn open_regular(folder: &Path, path: PathBuf, access: FileAccess) -> Result<Open
             .map_err(io::Error::from)?;
     }
     let stat = rustix::fs::statat(&at, name, AtFlags::SYMLINK_NOFOLLOW).map_err(io::Error::from)?;
-    if !FileType::from_raw_mode(stat.st_mode).is_file() {
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    if !is_allowed(kind) {
         return Err(GateError::NotRegular);
     }
     let access = match access {
@@ -194,9 +224,33 @@ fn open_regular(folder: &Path, path: PathBuf, access: FileAccess) -> Result<Open
         FileAccess::ReadWrite => OFlags::RDWR,
     };
     // NONBLOCK covers a pipe that was put there in between.
-    let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(&at, name, flags, Mode::empty()).map_err(io::Error::from)?;
-    opened(path, File::from(file))
+    let mut flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    if kind.is_block_device() && access == OFlags::RDWR {
+        // Nothing that is mounted, or that a mounted file system is on.
+        flags |= OFlags::EXCL;
+    }
+    let file = match rustix::fs::openat(&at, name, flags, Mode::empty()) {
+        Err(Errno::BUSY) => return Err(GateError::Locked("the operating system".to_owned())),
+        result => File::from(result.map_err(io::Error::from)?),
+    };
+    let metadata = file.metadata()?;
+    if !is_allowed(FileType::from_raw_mode(metadata.mode())) {
+        return Err(GateError::NotRegular);
+    }
+    Ok(OpenedFile {
+        path,
+        identity: identity(&metadata),
+        storage: Arc::new(FileStorage::new(file)),
+    })
+}
+
+/// A device is the same one by every name that it has. No file has the inode number 0.
+fn identity(metadata: &fs::Metadata) -> FileIdentity {
+    if metadata.file_type().is_block_device() {
+        FileIdentity::new(metadata.rdev(), 0)
+    } else {
+        FileIdentity::new(metadata.dev(), metadata.ino())
+    }
 }
 
 fn opened(path: PathBuf, file: File) -> Result<OpenedFile, GateError> {
@@ -206,7 +260,7 @@ fn opened(path: PathBuf, file: File) -> Result<OpenedFile, GateError> {
     }
     Ok(OpenedFile {
         path,
-        identity: FileIdentity::new(metadata.dev(), metadata.ino()),
+        identity: identity(&metadata),
         storage: Arc::new(FileStorage::new(file)),
     })
 }

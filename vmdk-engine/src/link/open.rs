@@ -1,6 +1,7 @@
 //! Opening a link: what the file is, what its descriptor says, and whether the extents agree with it.
 
 mod error;
+mod partitions;
 mod parts;
 mod place;
 mod rules;

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 
 use disk_units::ByteLen;
 use rustix::fs::{FallocateFlags, SeekFrom};
@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::{Storage, byte_locks};
 
-/// A regular file, accessed by position only.
+/// A regular file or a block device, accessed by position only.
 ///
 /// Its locks are those that QEMU takes on its images, so that neither opens what the other writes.
 #[derive(Debug)]
@@ -54,7 +54,15 @@ impl Storage for FileStorage {
     }
 
     fn len(&self) -> io::Result<ByteLen> {
-        Ok(ByteLen::new(self.file.metadata()?.len()))
+        let metadata = self.file.metadata()?;
+        if metadata.file_type().is_block_device() {
+            // The length of its node is 0. The shared file position is used by nobody.
+            return Ok(ByteLen::new(rustix::fs::seek(
+                &self.file,
+                SeekFrom::End(0),
+            )?));
+        }
+        Ok(ByteLen::new(metadata.len()))
     }
 
     fn set_len(&self, len: ByteLen) -> io::Result<()> {

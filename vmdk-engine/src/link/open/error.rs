@@ -15,8 +15,12 @@ pub(super) enum LinkError {
     NamelessChild,
     #[error("it is a snapshot that the storage array took")]
     NativeSnapshot,
-    #[error("extents of type {0} are not supported yet")]
-    ExtentType(&'static str),
+    #[error(
+        "an extent of type {0} is a device of its host, which opens only where devices are allowed"
+    )]
+    Device(&'static str),
+    #[error("an extent of type {0} can only be opened for reading")]
+    ReadOnlyDevice(&'static str),
     #[error(
         "the descriptor has no content id, so that a change could not be noted; repair it before writing"
     )]
@@ -52,7 +56,8 @@ impl Cause for LinkError {
             | Self::SameFileTwice
             | Self::NotSparse => ErrorKind::InvalidDisk,
             Self::NativeSnapshot
-            | Self::ExtentType(_)
+            | Self::Device(_)
+            | Self::ReadOnlyDevice(_)
             | Self::ReadOnlySeSparse
             | Self::BareCowd
             | Self::SectorSize { .. } => ErrorKind::Unsupported,

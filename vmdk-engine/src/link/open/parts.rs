@@ -7,6 +7,7 @@ use std::sync::Arc;
 use disk_units::{Sector, SectorCount};
 
 use super::error::LinkError;
+use super::partitions::Partitions;
 use crate::descriptor::{Access, Descriptor, ExtentKind, ExtentLine};
 use crate::disk::OpenOptions;
 use crate::error::Error;
@@ -84,14 +85,17 @@ impl<'a> Opening<'a> {
     pub(super) fn named_extents(&mut self) -> Result<Vec<Part>, Error> {
         let mut parts = Vec::new();
         let mut seen = BTreeSet::from([self.disk.identity]);
+        let mut partitions = Partitions::of(self.descriptor);
         for line in self.descriptor.extents() {
-            let part = self.named_extent(line)?;
+            let part = self.named_extent(line, &mut partitions)?;
             if let Some(file) = &part.file {
+                let may_write = partitions.take(&part, file) || !self.options.is_writable();
+                if !may_write || file.identity == self.disk.identity {
+                    return Err(LinkError::SameFileTwice.into());
+                }
                 if seen.insert(file.identity) {
                     // Another descriptor may name it too.
                     self.locks.push(self.options.lock(file, part.is_writable)?);
-                } else if file.identity == self.disk.identity || self.options.is_writable() {
-                    return Err(LinkError::SameFileTwice.into());
                 }
             }
             if !part.size.is_zero() {
@@ -101,7 +105,7 @@ impl<'a> Opening<'a> {
         Ok(parts)
     }
 
-    fn named_extent(&self, line: &ExtentLine) -> Result<Part, Error> {
+    fn named_extent(&self, line: &ExtentLine, partitions: &mut Partitions) -> Result<Part, Error> {
         let part = |format, file, is_writable| Part {
             size: line.sectors,
             format,
@@ -122,15 +126,38 @@ impl<'a> Opening<'a> {
             FileAccess::Read
         };
         let name = self.descriptor.file_name(line)?;
-        let file = self.open_extent(&name, access)?;
+        if line.kind.is_device() {
+            self.check_device(line, &name, may_write)?;
+        }
+        let file = partitions.open(line, access, || self.open_extent(&name, access))?;
         let format = match line.kind {
-            ExtentKind::Flat | ExtentKind::Vmfs => Format::Flat { first: line.offset },
+            ExtentKind::Flat | ExtentKind::Vmfs | ExtentKind::VmfsRaw | ExtentKind::VmfsRdm => {
+                Format::Flat { first: line.offset }
+            }
             ExtentKind::Sparse | ExtentKind::VmfsSparse | ExtentKind::SeSparse => self
                 .load_shape(line, &file, may_write)
                 .map_err(|error| error.at(&file.path))?,
-            other => return Err(LinkError::ExtentType(other.keyword()).into()),
+            ExtentKind::Zero => Format::Zero,
         };
         Ok(part(format, Some(file), may_write))
+    }
+
+    /// Off the host that wrote it, such a name leads to a file that only points to the device there, or to another
+    /// device.
+    fn check_device(
+        &self,
+        line: &ExtentLine,
+        name: &OsStr,
+        may_write: bool,
+    ) -> Result<(), LinkError> {
+        let keyword = line.kind.keyword();
+        if !self.options.open_gate().allows_device(name) {
+            return Err(LinkError::Device(keyword));
+        }
+        if may_write {
+            return Err(LinkError::ReadOnlyDevice(keyword));
+        }
+        Ok(())
     }
 
     fn open_extent(&self, name: &OsStr, access: FileAccess) -> Result<OpenedFile, Error> {

@@ -2,7 +2,7 @@
 
 use super::error::LinkError;
 use super::parts::{Format, Part};
-use crate::descriptor::{ContentMark, Descriptor, ExtentKind, ExtentLine};
+use crate::descriptor::{ContentMark, Descriptor};
 use crate::disk::OpenOptions;
 
 pub(super) fn check_descriptor(
@@ -37,8 +37,7 @@ pub(super) fn check_parent(descriptor: &Descriptor, parts: &[Part]) -> Result<()
     if descriptor.mark().is_none() {
         return Err(LinkError::NamelessChild);
     }
-    let is_flat = |line: &ExtentLine| matches!(line.kind, ExtentKind::Flat | ExtentKind::Vmfs);
-    if descriptor.extents().iter().any(is_flat) {
+    if descriptor.extents().iter().any(|line| line.kind.is_flat()) {
         return Err(LinkError::NoChild("flat"));
     }
     let is_stream =
