@@ -2,6 +2,7 @@
 //!
 //! Each link says what it has; here that is put together. Only the first link is ever written.
 
+mod attach;
 mod hint;
 mod layers;
 mod open;
@@ -9,6 +10,7 @@ mod open;
 use std::collections::HashSet;
 use std::mem;
 use std::path::Path;
+use std::sync::Arc;
 
 use disk_units::{Sector, SectorCount, SectorRange};
 
@@ -48,14 +50,14 @@ impl Cause for UnknownSectors {
 /// A disk with all its links.
 #[derive(Debug)]
 pub(crate) struct Chain {
-    leaf: Link,
+    leaf: Arc<Link>,
     parents: Parents,
 }
 
 /// The links below the one that was opened, from its parent to the base. They are only read.
 #[derive(Debug, Default)]
 pub(crate) struct Parents {
-    links: Vec<Link>,
+    links: Vec<Arc<Link>>,
     /// The last link has a parent that is missing.
     is_cut: bool,
     /// The leaf has a parent, but was to be opened alone. It reads as zeros, but a change must not make that come true:
@@ -161,7 +163,8 @@ impl Chain {
 
     /// All links, from the one that was opened to the base.
     fn links(&self) -> impl Iterator<Item = &Link> {
-        std::iter::once(&self.leaf).chain(&self.parents.links)
+        let links = std::iter::once(&self.leaf).chain(&self.parents.links);
+        links.map(Arc::as_ref)
     }
 
     /// The value of the first link that has one.

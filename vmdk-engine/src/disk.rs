@@ -1,5 +1,7 @@
 //! An open disk: the public face of the engine.
 
+mod attach;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +17,8 @@ use crate::info::DiskInfo;
 use crate::lock::{FileLock, LockKind, LockRequest};
 use crate::map::Extents;
 use crate::units::range_of;
+
+pub use attach::AttachError;
 
 /// How to open a disk. The default: for reading, with all that it needs, under [`FolderGate`].
 #[derive(Clone, Debug)]

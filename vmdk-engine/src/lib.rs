@@ -78,7 +78,7 @@ mod storage;
 mod units;
 
 pub use create::CreateOptions;
-pub use disk::{Disk, OpenOptions};
+pub use disk::{AttachError, Disk, OpenOptions};
 pub use disk_units::{ByteLen, SECTOR_SIZE, Sector, SectorCount, SectorRange};
 pub use error::{Error, ErrorKind, Operation};
 pub use extent::ZeroMode;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::{Chain, Parents, hint};
 use crate::descriptor::{ContentMark, ParentReference};
@@ -11,11 +12,11 @@ use crate::gate::{FileIdentity, GateError};
 use crate::link::{Link, SharedCaches};
 
 /// More parents than this are refused; VMware documents 32 snapshots.
-const MAX_PARENTS: usize = 64;
+pub(super) const MAX_PARENTS: usize = 64;
 
 /// Why links do not make a chain.
 #[derive(Debug, thiserror::Error)]
-enum ChainError {
+pub(super) enum ChainError {
     #[error("it is a child disk, but does not say where its parent is")]
     NoHint,
     #[error("its parent \"{0}\" is missing")]
@@ -37,10 +38,27 @@ enum ChainError {
     },
     #[error("the chain of its parents leads back to {}", .0.display())]
     Loop(PathBuf),
+    #[error("it is not a child disk")]
+    Base,
+    #[error("it has a parent already")]
+    HasParent,
     #[error("its parent {} uses a file that is to be written", .0.display())]
     SharedFile(PathBuf),
     #[error("the disk has more than {MAX_PARENTS} parents")]
     TooDeep,
+}
+
+impl ChainError {
+    /// `parent` does not have the content id that its child expects.
+    pub(super) fn other_content(parent: &Link, expected: ContentMark) -> Self {
+        Self::Cid {
+            path: parent.path().to_owned(),
+            expected,
+            found: parent
+                .mark()
+                .map_or("no content id".to_owned(), |found| found.to_string()),
+        }
+    }
 }
 
 impl Cause for ChainError {
@@ -51,6 +69,8 @@ impl Cause for ChainError {
             Self::Capacity { .. } => ErrorKind::CapacityMismatch,
             Self::Loop(_) | Self::SharedFile(_) => ErrorKind::InvalidChain,
             Self::TooDeep => ErrorKind::TooManyLinks,
+            Self::Base => ErrorKind::NotAChild,
+            Self::HasParent => ErrorKind::HasParent,
         }
     }
 }
@@ -59,7 +79,7 @@ impl Chain {
     /// Opens the link at `path`, and all below it unless it is wanted alone.
     pub(crate) fn open(path: &Path, options: &OpenOptions) -> Result<Self, Error> {
         let mut caches = SharedCaches::new();
-        let leaf = Link::open(path, options, &mut caches)?;
+        let leaf = Arc::new(Link::open(path, options, &mut caches)?);
         let mut parents = Parents::default();
         if options.is_single_link() {
             parents.is_left_out = leaf.parent().is_some();
@@ -83,7 +103,7 @@ impl Chain {
                     let error = check_pair(child, &parent)
                         .and_then(|()| check_apart(&leaf, &parent, options));
                     error.map_err(|error| Error::from(error).at(child.path()))?;
-                    parents.links.push(parent);
+                    parents.links.push(Arc::new(parent));
                 }
                 Err(Failed::Missing(error)) if options.tolerates_missing_parent() => {
                     tracing::warn!(child = %child.path().display(), %error, "going on without a parent");
@@ -99,7 +119,7 @@ impl Chain {
 }
 
 /// Parents and children have one size; what a child's surplus should read as is not defined.
-fn check_pair(child: &Link, parent: &Link) -> Result<(), ChainError> {
+pub(super) fn check_pair(child: &Link, parent: &Link) -> Result<(), ChainError> {
     if child.capacity() == parent.capacity() {
         return Ok(());
     }
@@ -163,14 +183,7 @@ impl Search {
                         self.seen.insert(link.identity());
                         return Ok(link);
                     }
-                    Ok(link) => ChainError::Cid {
-                        path: link.path().to_owned(),
-                        expected: reference.mark,
-                        found: link
-                            .mark()
-                            .map_or("no content id".to_owned(), |found| found.to_string()),
-                    }
-                    .into(),
+                    Ok(link) => ChainError::other_content(&link, reference.mark).into(),
                     Err(error) => error,
                 }
             };
