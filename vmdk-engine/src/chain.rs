@@ -20,6 +20,7 @@ use crate::geometry::Geometry;
 use crate::info::{Adapter, DiskInfo};
 use crate::link::Link;
 use crate::map::Allocation;
+use crate::progress::Watcher;
 use crate::units::{part_of, range_of};
 
 pub(crate) use layers::Layers;
@@ -151,6 +152,14 @@ impl Chain {
 
     pub(crate) fn map(&self, range: SectorRange) -> Layers<'_> {
         Layers::of(&self.leaf, &self.parents, range)
+    }
+
+    pub(crate) fn shrink(&self, watcher: Watcher<'_>) -> Result<(), Error> {
+        self.leaf.shrink(&self.parents, watcher)
+    }
+
+    pub(crate) fn defragment(&self, watcher: Watcher<'_>) -> Result<(), Error> {
+        self.leaf.defragment(watcher)
     }
 
     pub(crate) fn flush(&self) -> Result<(), Error> {

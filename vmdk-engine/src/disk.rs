@@ -1,6 +1,7 @@
 //! An open disk: the public face of the engine.
 
 mod attach;
+mod space;
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -330,6 +330,10 @@ pub(crate) enum Refusal {
     NotFast,
     #[error("the file would grow past 2 TiB, beyond which grains cannot be addressed")]
     FileTooBig,
+    #[error("disks of this kind have no space that could be given back")]
+    CannotShrink,
+    #[error("the grains of copy-on-write extents of ESX cannot be put in order")]
+    CannotDefragment,
 }
 
 impl Cause for Refusal {
@@ -338,10 +342,11 @@ impl Cause for Refusal {
             Self::OutOfRange { .. } => ErrorKind::OutOfRange,
             Self::NotWholeSectors { .. } => ErrorKind::InvalidArgument,
             Self::ReadOnlyDisk | Self::ReadOnlyExtent | Self::ZeroExtent => ErrorKind::ReadOnly,
-            Self::NoAccess => ErrorKind::Unsupported,
+            Self::NoAccess | Self::CannotDefragment => ErrorKind::Unsupported,
             Self::WritesSuspended => ErrorKind::WritesSuspended,
             Self::NotFast => ErrorKind::NotFast,
             Self::FileTooBig => ErrorKind::FileTooBig,
+            Self::CannotShrink => ErrorKind::CannotShrink,
         }
     }
 }

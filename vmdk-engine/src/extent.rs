@@ -23,6 +23,7 @@ use disk_units::{Sector, SectorCount, SectorRange};
 
 use crate::error::{Error, Refusal};
 use crate::map::Allocation;
+use crate::progress::Work;
 
 /// How zeros may be written; see [`Disk::write_zeroes`](crate::Disk::write_zeroes).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -105,6 +106,25 @@ pub(crate) trait Extent: fmt::Debug + Send + Sync {
 
     /// Notes durably, where the format has a note of it, that changes are no longer tracked.
     fn end_tracking(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Whether [`Extent::shrink`] has anything that it could do.
+    fn can_shrink(&self) -> bool {
+        false
+    }
+
+    /// Gives the space of zeros back, as far as that leaves the content alone, and what lies unused in the file.
+    ///
+    /// Nobody else uses the disk meanwhile. Stopped at any moment, the extent has its content. The work is twice
+    /// the bytes that are allocated at first.
+    fn shrink(&self, _below: &dyn Below, _work: &mut Work<'_>) -> Result<(), Error> {
+        Err(Refusal::CannotShrink.into())
+    }
+
+    /// Puts what is allocated in the order of the guest, under the same rules; formats that have nothing to put in
+    /// order keep the default. The work is the bytes that are allocated.
+    fn defragment(&self, _work: &mut Work<'_>) -> Result<(), Error> {
         Ok(())
     }
 

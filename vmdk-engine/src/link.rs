@@ -1,6 +1,7 @@
 //! One link of a chain: a descriptor and the extents that it names, open.
 
 mod open;
+mod space;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

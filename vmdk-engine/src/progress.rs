@@ -82,6 +82,11 @@ impl<'a> Work<'a> {
         self.done = self.done.checked_add(bytes).unwrap_or(self.total);
         report(&mut *self.watcher, self.done, self.total)
     }
+
+    /// All is done; whether the watcher would have gone on does not matter any more.
+    pub(crate) fn finish(self) {
+        let _ = (self.watcher)(Progress::new(self.total, self.total));
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! Whether freed space is given back follows the file: one that is thin already (marked so, or with holes when it was
 //! opened) gets holes, a fully allocated one keeps its space and is only zeroed, as its owner reserved it on purpose.
 
+mod shrink;
+
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -14,6 +16,7 @@ use super::{Below, Extent, MapRun, ZeroMode};
 use crate::error::{Cause, Error, ErrorKind, IoFault, Refusal};
 use crate::fuse::Fuse;
 use crate::map::Allocation;
+use crate::progress::Work;
 use crate::storage::{Storage, write_zeros};
 use crate::units::{byte_position, byte_range, clamped};
 
@@ -37,6 +40,7 @@ pub(crate) struct FlatExtent {
     storage: Arc<dyn Storage>,
     /// The sector of the file at which the extent begins.
     first: Sector,
+    size: SectorCount,
     is_thin: bool,
     can_punch_holes: OnceLock<bool>,
     fuse: Arc<Fuse>,
@@ -61,6 +65,7 @@ impl FlatExtent {
         Ok(Self {
             storage,
             first,
+            size,
             is_thin,
             can_punch_holes: OnceLock::new(),
             fuse,
@@ -151,6 +156,15 @@ impl Extent for FlatExtent {
                 result.map_err(|error| IoFault::new("the file cannot be trimmed", error).into())
             }
         }
+    }
+
+    fn can_shrink(&self) -> bool {
+        self.is_thin
+    }
+
+    fn shrink(&self, _below: &dyn Below, work: &mut Work<'_>) -> Result<(), Error> {
+        self.punch_zeros(work)?;
+        self.flush()
     }
 
     fn flush(&self) -> Result<(), Error> {

@@ -116,7 +116,7 @@ pub(crate) struct SparseShape {
     /// The sector before which no grain can lie.
     pub(crate) data_start: Sector,
     /// Directories that lie behind it, where no grain can lie either.
-    pub(super) late_directories: Vec<SectorRange>,
+    pub(crate) late_directories: Vec<SectorRange>,
     /// Where the embedded descriptor stands, if the header names a place.
     pub(crate) descriptor: Option<SectorRange>,
     /// Grains are records of compressed bytes.

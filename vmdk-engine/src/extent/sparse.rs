@@ -10,9 +10,15 @@
 //! * changed tables are written by [`write_back`], behind a sync of the data that they point to;
 //! * the place of a freed grain is never used again while the disk is open, so that a reader or writer that still has
 //!   the old entry meets zeros at worst, never another grain. The space itself is given back as a hole.
+//!
+//! Only [`shrink`] and [`defragment`], which have the disk for themselves, use such places again.
 
 mod allocate;
+mod defragment;
+mod relocate;
 mod scan;
+mod shrink;
+mod slots;
 mod write_back;
 
 use std::sync::Arc;
@@ -28,6 +34,7 @@ use super::{Below, Extent, MapRun, ZeroMode};
 use crate::error::{Error, IoFault, Refusal};
 use crate::fuse::Fuse;
 use crate::layout::SPARSE_VERSION_AT;
+use crate::progress::Work;
 use crate::storage::{Storage, write_zeros};
 use crate::units::{
     GrainSize, buffer_len, byte_position, byte_range, clamped, range_of, take_front,
@@ -467,6 +474,24 @@ impl Extent for SparseExtent {
             .write_all_at(&version.to_le_bytes(), place)
             .and_then(|()| self.storage.sync_data())
             .map_err(|error| IoFault::new("writing the header", error).into())
+    }
+
+    fn can_shrink(&self) -> bool {
+        self.writer.is_some() && self.tables.shape.free_sector.is_none()
+    }
+
+    fn shrink(&self, below: &dyn Below, work: &mut Work<'_>) -> Result<(), Error> {
+        if !self.can_shrink() {
+            return Err(Refusal::CannotShrink.into());
+        }
+        self.give_back(self.writer()?, below, work)
+    }
+
+    fn defragment(&self, work: &mut Work<'_>) -> Result<(), Error> {
+        if self.tables.shape.free_sector.is_some() {
+            return Err(Refusal::CannotDefragment.into());
+        }
+        self.put_in_order(self.writer()?, work)
     }
 
     fn flush(&self) -> Result<(), Error> {

@@ -89,6 +89,18 @@ impl Tables {
         Runs::new(self, range)
     }
 
+    /// All sectors that the tables have entries for, which may be more than the disk has.
+    pub(crate) fn reach(&self) -> SectorRange {
+        let tables = u64::from(self.shape.directory_entries);
+        let grains = tables.saturating_mul(u64::from(self.shape.entries_per_table));
+        SectorRange::whole(SectorCount::new(self.shape.grain.start_of(grains).get()))
+    }
+
+    /// How many tables have changes that are not in the file yet.
+    pub(crate) fn changed_tables(&self) -> usize {
+        self.changed.lock().len()
+    }
+
     pub(crate) fn key(&self, table: u32) -> TableKey {
         TableKey {
             extent: self.extent,

@@ -77,6 +77,29 @@ impl Space {
         Ok(Sector::new(start))
     }
 
+    /// Extends the file so that it reaches at least up to `end`; what is new reads as zeros.
+    pub(super) fn reach(&self, end: Sector) -> Result<(), Error> {
+        let missing = end.checked_since(self.tail()).unwrap_or_default();
+        if !missing.is_zero() {
+            self.reserve(self.grain.grains_in(missing))?;
+        }
+        Ok(())
+    }
+
+    /// Cuts off everything from `end` on, durably. Nobody reads, writes or reserves there meanwhile.
+    pub(super) fn cut(&self, end: Sector) -> Result<(), Error> {
+        let fault = |error| IoFault::new("cutting the file", error);
+        let mut state = self.state.lock();
+        let end = self.grain.round_up(end.get());
+        let length = byte_position(Sector::new(end));
+        if self.storage.len().map_err(fault)? > length {
+            self.storage.set_len(length).map_err(fault)?;
+            self.storage.sync_data().map_err(fault)?;
+        }
+        state.tail = end;
+        Ok(())
+    }
+
     /// The sector behind everything that was ever reserved.
     pub(super) fn tail(&self) -> Sector {
         Sector::new(self.state.lock().tail)

@@ -11,7 +11,7 @@
 use disk_units::{ByteLen, Sector, SectorCount, SectorRange};
 
 use super::super::cache::ChangedTable;
-use super::super::table::to_bytes;
+use super::super::table::{Tables, to_bytes};
 use super::{SparseExtent, Writer};
 use crate::error::{Error, IoFault};
 use crate::units::{byte_position, byte_range, clamped};
@@ -35,6 +35,18 @@ impl WriteBack {
             redundant_directory,
             is_marked_dirty,
         }
+    }
+
+    /// The sectors of all tables, and of their copies, that lie among the grains.
+    pub(super) fn late_tables(&self, tables: &Tables) -> Vec<u32> {
+        let reaches_grains = |start: &u32| {
+            let range = clamped(Sector::new(u64::from(*start)), tables.shape.table_len());
+            *start != 0 && range.end() > tables.shape.data_start
+        };
+        (0..tables.shape.directory_entries)
+            .flat_map(|table| [tables.sector_of(table), self.redundant_sector_of(table)])
+            .filter(reaches_grains)
+            .collect()
     }
 
     fn redundant_sector_of(&self, table: u32) -> u32 {
