@@ -73,7 +73,7 @@ fn an_attached_parent_shows_and_is_never_written() {
     let gate = MemoryGate::default()
         .with("base", bytes)
         .with("child", child.build());
-    let options = gate.options().tolerate_missing_parent(true).writable(true);
+    let options = gate.options().single_link(true).writable(true);
     let child = Disk::open("child", &options).unwrap();
     assert_eq!(child.info().links, 1);
     let before = gate.bytes("base");

@@ -46,6 +46,7 @@ impl Chain {
         self.parents = Parents {
             links,
             is_cut: is_child,
+            is_left_out: false,
         };
     }
 }

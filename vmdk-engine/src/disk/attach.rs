@@ -62,7 +62,7 @@ impl Disk {
     ///
     /// The parent may have parents of its own, and its place does not matter: the hint in the child is neither
     /// followed nor changed. A parent that was open for writing is flushed and marked as closed first, and only read
-    /// from then on; its locks are held until the child is closed. If links are missing below the parent, their sectors
+    /// from then on. It keeps the locks that it was opened with until the child is closed. If links are missing below the parent, their sectors
     /// are [`Allocation::Unknown`](crate::Allocation::Unknown). Child and parent keep the memory for grain tables that
     /// each was opened with.
     ///
