@@ -14,8 +14,10 @@ use std::sync::Arc;
 
 use disk_units::{Sector, SectorCount, SectorRange};
 
+use crate::descriptor::ContentMark;
 use crate::error::{Cause, Error, ErrorKind};
 use crate::extent::{Below, ZeroMode};
+use crate::gate::OpenGate;
 use crate::geometry::Geometry;
 use crate::info::{Adapter, DiskInfo};
 use crate::link::Link;
@@ -174,6 +176,19 @@ impl Chain {
     fn links(&self) -> impl Iterator<Item = &Link> {
         let links = std::iter::once(&self.leaf).chain(&self.parents.links);
         links.map(Arc::as_ref)
+    }
+
+    /// What children know the content of the disk by.
+    pub(crate) fn mark(&self) -> Option<ContentMark> {
+        self.leaf.mark()
+    }
+
+    pub(crate) fn gate(&self) -> &Arc<dyn OpenGate> {
+        self.leaf.gate()
+    }
+
+    pub(crate) fn set_metadata(&self, key: &str, value: &str) -> Result<(), Error> {
+        self.leaf.set_metadata(key, value)
     }
 
     /// The value of the first link that has one.

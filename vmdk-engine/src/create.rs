@@ -6,6 +6,7 @@
 
 mod child;
 mod fill;
+mod hint;
 mod ids;
 mod layout;
 mod names;
@@ -18,10 +19,11 @@ use std::sync::Arc;
 
 use disk_units::{ByteLen, SectorCount};
 
+use self::child::ParentOf;
 use self::ids::ContentId;
 use self::names::DiskName;
 use self::plan::{NewExtent, NewFormat};
-use self::text::{NewParent, NewText};
+use self::text::NewText;
 use crate::disk::{Disk, OpenOptions};
 use crate::draft::{NewFiles, make_draft};
 use crate::error::{Error, ErrorKind, IoFault, Operation};
@@ -116,6 +118,9 @@ impl Disk {
     }
 }
 
+/// The kinds that take space only where they are written, and so can be children.
+const SPARSE_KINDS: [DiskKind; 2] = [DiskKind::MonolithicSparse, DiskKind::SplitSparse];
+
 /// A disk that is to be made.
 struct NewDisk<'a> {
     path: &'a Path,
@@ -143,19 +148,11 @@ impl<'a> NewDisk<'a> {
     fn make<'g>(
         &self,
         gate: &'g Arc<dyn OpenGate>,
-        parent: Option<NewParent>,
+        parent: Option<&ParentOf>,
         metadata: Vec<(String, String)>,
         watcher: Watcher<'_>,
     ) -> Result<MadeDisk<'g>, Error> {
         let gate = &**gate;
-        let text = NewText {
-            kind: self.kind,
-            id: ContentId::new()?,
-            parent,
-            extents: &self.extents,
-            metadata,
-        };
-        let text = text.build();
         for path in self.names() {
             expect_free(gate, &path)?;
         }
@@ -171,6 +168,14 @@ impl<'a> NewDisk<'a> {
         let path = draft
             .path
             .with_file_name(self.path.file_name().unwrap_or_default());
+        let text = NewText {
+            kind: self.kind,
+            id: ContentId::new()?,
+            parent: parent.map(|parent| parent.seen_from(&path)).transpose()?,
+            extents: &self.extents,
+            metadata,
+        };
+        let text = text.build();
         match self.extents.as_slice() {
             [extent] if extent.format == NewFormat::Monolithic => {
                 fill::fill(extent, &*draft.storage, &text, &mut work)

@@ -11,6 +11,7 @@ mod cowd;
 mod encoding;
 mod extent_line;
 mod mark;
+mod rewrite;
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -190,10 +191,11 @@ impl Descriptor {
             if trimmed.contains(&b'\r') {
                 return Err(DescriptorError::LoneCarriageReturn { line: number });
             }
-            if let Some(extent) = ExtentLine::parse(trimmed, number)? {
+            if let Some(mut extent) = ExtentLine::parse(trimmed, number)? {
                 if self.extents.len() >= MAX_EXTENTS {
                     return Err(DescriptorError::TooManyExtents);
                 }
+                extent.place = extent.place.shifted(position);
                 self.extents.push(extent);
             } else if let Some(entry) = entry {
                 self.entries.push(entry);
@@ -267,7 +269,6 @@ impl Descriptor {
     }
 
     /// The text, byte for byte as it was parsed, but for patches made since.
-    #[cfg(test)]
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.text
     }

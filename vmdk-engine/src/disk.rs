@@ -153,6 +153,10 @@ impl OpenOptions {
     pub(crate) fn open_gate(&self) -> &dyn OpenGate {
         &*self.gate
     }
+
+    pub(crate) fn shared_gate(&self) -> Arc<dyn OpenGate> {
+        Arc::clone(&self.gate)
+    }
 }
 
 /// An open virtual disk.
@@ -356,6 +360,54 @@ impl Disk {
     #[must_use]
     pub fn metadata_keys(&self) -> Vec<String> {
         self.chain.metadata_keys()
+    }
+
+    /// Gives the disk data base a value: that of `key`, without the prefix `ddb.`, in place of the one that it has, or as
+    /// a new last one. It is durable when this returns.
+    ///
+    /// Only the disk itself is changed, not its parents, and its content id stays. A value can be made empty, but no key
+    /// can be removed. All other lines of the descriptor stay as they are, and a crash leaves the old text or the new.
+    /// A descriptor with a file of its own is replaced by a new file (with the same owner and mode) that is written as
+    /// `.draft`; one that is embedded needs room for a second text in its area meanwhile.
+    ///
+    /// # Errors
+    /// By [`kind`](Error::kind): [`ReadOnly`]; [`InvalidArgument`] for keys that are empty or have anything but printable
+    /// ASCII letters, or blanks, quotes or `=` in them, for values with quotes, line ends or letters that the
+    /// descriptor's character set does not have, and for values that would make the disk unusable, such as a sector size
+    /// of 7; [`NoRoom`] where the text does not fit; and [`DiskFull`], [`PermissionDenied`], [`WritesSuspended`] and
+    /// [`Io`]. Then nothing has changed.
+    ///
+    /// [`ReadOnly`]: crate::ErrorKind::ReadOnly
+    /// [`InvalidArgument`]: crate::ErrorKind::InvalidArgument
+    /// [`NoRoom`]: crate::ErrorKind::NoRoom
+    /// [`DiskFull`]: crate::ErrorKind::DiskFull
+    /// [`PermissionDenied`]: crate::ErrorKind::PermissionDenied
+    /// [`WritesSuspended`]: crate::ErrorKind::WritesSuspended
+    /// [`Io`]: crate::ErrorKind::Io
+    ///
+    /// ```
+    /// use vmdk_engine::{CreateOptions, Disk, DiskKind, SectorCount, unwatched};
+    ///
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let path = scratch.path().join("disk.vmdk");
+    /// let options = CreateOptions::new(DiskKind::MonolithicSparse, SectorCount::new(2048));
+    /// let disk = Disk::create(&path, &options, &mut unwatched)?;
+    /// disk.set_metadata("comment", "for tests")?;
+    /// assert_eq!(disk.metadata("comment").as_deref(), Some("for tests"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_metadata(&self, key: &str, value: &str) -> Result<(), Error> {
+        self.check_writable()
+            .and_then(|()| self.chain.set_metadata(key, value))
+            .map_err(|error| {
+                error
+                    .at(self.chain.path())
+                    .during(Operation::WriteMetadata, None)
+            })
+    }
+
+    pub(crate) fn chain(&self) -> &Chain {
+        &self.chain
     }
 
     /// Flushes, notes in the files that they were closed properly, and closes them.

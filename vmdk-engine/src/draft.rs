@@ -52,6 +52,16 @@ pub(crate) fn open_left_behind(gate: &dyn OpenGate, draft: &Path) -> Result<Open
     Ok(file)
 }
 
+/// Makes sure that nobody writes to a disk; keeps others from it until dropped.
+pub(crate) fn expect_unlocked(gate: &dyn OpenGate, path: &Path) -> Result<OpenedFile, Error> {
+    let open = || {
+        let file = gate.open_disk(path, FileAccess::Read)?;
+        lock(&*file.storage)?;
+        Ok(file)
+    };
+    open().map_err(|error: Error| error.at(path))
+}
+
 fn lock(storage: &dyn Storage) -> Result<(), Error> {
     match storage.try_lock() {
         Ok(true) => Ok(()),

@@ -73,6 +73,8 @@ pub enum ErrorKind {
     CannotShrink,
     /// The disk is damaged in a way that cannot be repaired.
     CannotRepair,
+    /// A changed descriptor does not fit into the place that the file has for it.
+    NoRoom,
     /// The disk has no parent, where only a child will do.
     NotAChild,
     /// The disk has a parent, where it must not have one, or has one open already.

@@ -112,7 +112,8 @@ pub trait OpenGate: fmt::Debug + Send + Sync {
         Err(GateError::unsupported())
     }
 
-    /// Puts the file `from` in the place of the file `to` at once: whoever opens `to` finds the one or the other.
+    /// Puts the file `from` in the place of the file `to` at once: whoever opens `to` finds the one or the other. Owner
+    /// and mode stay those of `to`, as far as that is permitted.
     ///
     /// # Errors
     /// What kept it from being replaced.

@@ -34,6 +34,9 @@ pub(crate) const FLAG_MARKERS: u32 = 1 << 17;
 /// The high half holds flags that a reader must know.
 pub(crate) const INCOMPATIBLE_FLAGS: u32 = 0xffff_0000;
 
+/// Where the two fields stand in [`SparseHeader`] that say where the descriptor is.
+pub(crate) const DESCRIPTOR_PLACE_AT: u64 = 28;
+
 /// Where the dirty byte stands in [`SparseHeader`].
 pub(crate) const UNCLEAN_SHUTDOWN_AT: u64 = 72;
 
@@ -59,6 +62,7 @@ pub(crate) struct SparseHeader {
 }
 
 const _: () = assert!(size_of::<SparseHeader>() == 512);
+const _: () = assert!(std::mem::offset_of!(SparseHeader, descriptor_offset) == 28);
 const _: () = assert!(std::mem::offset_of!(SparseHeader, directory) == 56);
 const _: () = assert!(std::mem::offset_of!(SparseHeader, unclean_shutdown) == 72);
 

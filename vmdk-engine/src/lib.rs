@@ -60,6 +60,7 @@
 mod chain;
 mod create;
 mod descriptor;
+mod descriptor_file;
 mod disk;
 mod draft;
 mod error;

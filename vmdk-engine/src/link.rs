@@ -7,19 +7,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use disk_units::{ByteLen, Sector, SectorCount, SectorRange};
+use disk_units::{Sector, SectorCount, SectorRange};
 use parking_lot::{Mutex, RwLock};
 
-use crate::descriptor::{ContentMark, Descriptor, ParentReference, Patch};
-use crate::error::{Error, IoFault, Refusal};
+use crate::descriptor::{ContentMark, Descriptor, ParentReference};
+use crate::descriptor_file::DescriptorFile;
+use crate::error::{Error, Refusal};
 use crate::extent::cache::TableCache;
 use crate::extent::{Below, Extent, MapRun, ZeroMode};
 use crate::fuse::Fuse;
-use crate::gate::FileIdentity;
+use crate::gate::{FileIdentity, OpenGate};
 use crate::info::DiskKind;
 use crate::lock::FileLock;
 use crate::random::random;
-use crate::storage::Storage;
 use crate::units::{range_of, relative, shifted, take_front, take_front_mut};
 
 pub(crate) use self::open::SharedCaches;
@@ -89,11 +89,10 @@ impl Below for BelowExtent<'_> {
 #[derive(Debug)]
 pub(crate) struct Link {
     path: PathBuf,
-    identity: FileIdentity,
-    /// The file that holds the text; for embedded descriptors that of the extent too.
-    storage: Arc<dyn Storage>,
-    /// Where the text begins in it.
-    text_start: ByteLen,
+    /// Whom the files were opened by.
+    gate: Arc<dyn OpenGate>,
+    /// Where the descriptor stands; for embedded ones in the file of the extent. Changed with `changing` locked only.
+    descriptor_file: RwLock<DescriptorFile>,
     descriptor: RwLock<Descriptor>,
     /// In order, without a gap, none empty.
     extents: Vec<PlacedExtent>,
@@ -111,6 +110,10 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    pub(crate) fn gate(&self) -> &Arc<dyn OpenGate> {
+        &self.gate
     }
 
     pub(crate) fn capacity(&self) -> SectorCount {
@@ -276,13 +279,13 @@ impl Link {
 
     /// What makes the file of the descriptor the same file under another name.
     pub(crate) fn identity(&self) -> FileIdentity {
-        self.identity
+        self.descriptor_file.read().file().identity
     }
 
     /// The same of all files, the descriptor's first.
     pub(crate) fn files(&self) -> impl Iterator<Item = FileIdentity> + '_ {
         let extents = self.extents.iter().filter_map(|placed| placed.identity);
-        std::iter::once(self.identity).chain(extents)
+        std::iter::once(self.identity()).chain(extents)
     }
 
     /// The largest grain of any extent.
@@ -339,10 +342,23 @@ impl Link {
 
     fn renew_content_id(&self) -> Result<(), Error> {
         let patches = self.descriptor.write().renew_content_id(random()?);
-        self.write_patches(&patches.unwrap_or_default())?;
-        self.storage
-            .sync_data()
-            .map_err(|error| IoFault::new("making the content id durable", error).into())
+        let file = self.descriptor_file.read();
+        file.patch(&patches.unwrap_or_default())?;
+        file.sync()
+    }
+
+    /// Gives the data base another value, durably.
+    pub(crate) fn set_metadata(&self, key: &str, value: &str) -> Result<(), Error> {
+        let _one = self.changing.lock();
+        self.fuse.check()?;
+        let old = self.descriptor.read().clone();
+        let new = old.with_metadata(key, value)?;
+        open::expect_usable(&new)?;
+        let mut file = self.descriptor_file.read().clone();
+        file.replace(&*self.gate, &self.fuse, &old, &new)?;
+        *self.descriptor_file.write() = file;
+        *self.descriptor.write() = new;
+        Ok(())
     }
 
     /// Ends the tracking of changes, which writing would make wrong without anyone noticing. The file with the list is
@@ -355,19 +371,6 @@ impl Link {
         // First the extents: as long as the descriptor tells of tracking, their headers may do so too.
         self.for_all_written(|extent| extent.end_tracking())?;
         let patches = self.descriptor.write().end_change_tracking();
-        self.write_patches(&patches)
-    }
-
-    fn write_patches(&self, patches: &[Patch]) -> Result<(), Error> {
-        for patch in patches {
-            let offset = ByteLen::new(u64::try_from(patch.position).unwrap_or(u64::MAX));
-            self.text_start
-                .checked_add(offset)
-                .map_or(Ok(()), |position| {
-                    self.storage.write_all_at(&patch.bytes, position)
-                })
-                .map_err(|error| IoFault::new("writing the descriptor", error))?;
-        }
-        Ok(())
+        self.descriptor_file.read().patch(&patches)
     }
 }

@@ -61,7 +61,6 @@ impl Charset {
     }
 
     /// The bytes that read as this file name; `None` if there are none.
-    #[allow(dead_code, reason = "for whoever writes names into a text")]
     pub(crate) fn encode(self, name: &OsStr) -> Option<Vec<u8>> {
         match self {
             Self::Known(encoding) => {

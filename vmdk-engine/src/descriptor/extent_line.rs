@@ -1,5 +1,7 @@
 //! One line of the extent description: `ACCESS SECTORS TYPE ["NAME" [OFFSET]]`.
 
+use std::ops::Range;
+
 use disk_units::{Sector, SectorCount};
 
 use super::DescriptorError;
@@ -63,6 +65,20 @@ impl ExtentKind {
     }
 }
 
+/// Where a name stands in a text, without its quotes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NamePlace {
+    pub(super) range: Range<usize>,
+    pub(super) is_quoted: bool,
+}
+
+/// Where parts of a line stand in the text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct LinePlace {
+    pub(super) size: Range<usize>,
+    pub(super) name: Option<NamePlace>,
+}
+
 /// A parsed extent line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ExtentLine {
@@ -73,6 +89,7 @@ pub(crate) struct ExtentLine {
     pub(crate) name: Vec<u8>,
     /// Where in the file the extent begins.
     pub(crate) offset: Sector,
+    pub(super) place: LinePlace,
 }
 
 impl ExtentLine {
@@ -91,7 +108,13 @@ impl ExtentLine {
             _ if has_size_and_type(rest) => return Err(bad("the access word is not known")),
             _ => return Ok(None),
         };
+        // Words and names are parts of the line, which end where the rest begins.
+        let ending_before = |rest: &[u8], length: usize| {
+            let end = line.len().saturating_sub(rest.len());
+            end.saturating_sub(length)..end
+        };
         let (word, rest) = split_word(rest);
+        let size = ending_before(rest, word.len());
         let sectors = decimal(word).ok_or_else(|| bad("the size is not a number of sectors"))?;
         let (word, rest) = split_word(rest);
         let kind =
@@ -100,6 +123,13 @@ impl ExtentLine {
                 kind: String::from_utf8_lossy(word).into_owned(),
             })?;
         let (name, rest) = split_name(rest).ok_or_else(|| bad("the name has no closing quote"))?;
+        let is_quoted = line.get(ending_before(rest, 1)) == Some(b"\"");
+        let quote = usize::from(is_quoted);
+        let name_place = ending_before(rest, name.len().saturating_add(quote));
+        let name_place = NamePlace {
+            range: name_place.start..name_place.end.saturating_sub(quote),
+            is_quoted,
+        };
         let (word, _) = split_word(rest);
         let offset = match word {
             b"" => None,
@@ -120,7 +150,27 @@ impl ExtentLine {
             kind,
             name: name.to_vec(),
             offset: Sector::new(offset.unwrap_or(0)),
+            place: LinePlace {
+                size,
+                name: (!name.is_empty()).then_some(name_place),
+            },
         }))
+    }
+}
+
+impl LinePlace {
+    /// The same with positions counted from `start` bytes in front of the line.
+    pub(super) fn shifted(self, start: usize) -> Self {
+        let shift = |range: Range<usize>| {
+            range.start.saturating_add(start)..range.end.saturating_add(start)
+        };
+        Self {
+            size: shift(self.size),
+            name: self.name.map(|name| NamePlace {
+                range: shift(name.range),
+                ..name
+            }),
+        }
     }
 }
 
@@ -173,6 +223,18 @@ mod tests {
         assert_eq!(parsed.kind, ExtentKind::Flat);
         assert_eq!(parsed.name, b"a b-flat.vmdk");
         assert_eq!(parsed.offset, Sector::new(63));
+        assert_eq!(line[parsed.place.size], *b"2048");
+        let name = parsed.place.name.expect("a name");
+        assert!(name.is_quoted);
+        assert_eq!(line[name.range], *b"a b-flat.vmdk");
+        let bare = br"RW 7  FLAT name 0";
+        let parsed = ExtentLine::parse(bare, 1)
+            .expect("valid")
+            .expect("an extent");
+        assert_eq!(bare[parsed.place.size], *b"7");
+        let name = parsed.place.name.expect("a name");
+        assert!(!name.is_quoted);
+        assert_eq!(bare[name.range], *b"name");
         for other in ["comment 1 2", "RWX", "ddb.x = \"1 ZERO\""] {
             assert_eq!(
                 ExtentLine::parse(other.as_bytes(), 1).expect("not one"),

@@ -282,6 +282,18 @@ impl SparseShape {
         }
     }
 
+    /// What is kept for the embedded descriptor: from the header on, unless something else stands there.
+    pub(crate) fn descriptor_area(&self) -> Option<SectorRange> {
+        let text = self.descriptor?;
+        let header = SectorRange::whole(self.header_len).end();
+        let is_alone = [Some(self.directory), self.redundant_directory]
+            .into_iter()
+            .flatten()
+            .all(|directory| directory >= text.end());
+        let area = SectorRange::between(header, text.end())?;
+        Some(if is_alone { area } else { text })
+    }
+
     /// The sectors that a grain directory takes up.
     pub(crate) fn directory_len(&self) -> SectorCount {
         ByteLen::new(u64::from(self.directory_entries).saturating_mul(4)).sectors_rounded_up()

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Uid};
 use rustix::io::Errno;
 
 use super::{FileAccess, FileIdentity, GateError, OpenGate, OpenedFile};
@@ -102,6 +102,7 @@ impl OpenGate for FolderGate {
 
     fn replace(&self, from: &Path, to: &Path) -> Result<(), GateError> {
         let (from, to) = (Place::of_regular(from)?, Place::of_regular(to)?);
+        from.take_owner_and_mode(&to)?;
         rustix::fs::renameat(&from.folder, &from.name, &to.folder, &to.name)
             .map_err(|error| io::Error::from(error).into())
     }
@@ -156,6 +157,31 @@ impl Place {
             return Err(GateError::NotRegular);
         }
         Ok(place)
+    }
+
+    /// Makes this file look to the system like another one that it is going to replace.
+    fn take_owner_and_mode(&self, other: &Self) -> Result<(), GateError> {
+        let stat = |place: &Self| {
+            rustix::fs::statat(&place.folder, &place.name, AtFlags::SYMLINK_NOFOLLOW)
+        };
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let take = || {
+            let file = rustix::fs::openat(&self.folder, &self.name, flags, Mode::empty())?;
+            let (own, wanted) = (stat(self)?, stat(other)?);
+            let uid = (own.st_uid != wanted.st_uid).then(|| Uid::from_raw(wanted.st_uid));
+            let gid = (own.st_gid != wanted.st_gid).then(|| Gid::from_raw(wanted.st_gid));
+            for (uid, gid) in [(uid, None), (None, gid)] {
+                match rustix::fs::fchown(&file, uid, gid) {
+                    // Files are given away by their administrator only; whoever may write here may have one of their own.
+                    Err(Errno::PERM) => {
+                        tracing::warn!(name = ?self.name, "a replaced file gets another owner")
+                    }
+                    result => result?,
+                }
+            }
+            rustix::fs::fchmod(&file, Mode::from_raw_mode(wanted.st_mode & 0o777))
+        };
+        Ok(take().map_err(io::Error::from)?)
     }
 
     fn path(&self) -> PathBuf {

@@ -13,9 +13,11 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 
 use self::parts::Opening;
+pub(super) use self::rules::expect_usable;
 use self::text::Text;
 use super::Link;
 use crate::descriptor::Descriptor;
+use crate::descriptor_file::DescriptorFile;
 use crate::disk::OpenOptions;
 use crate::error::Error;
 use crate::extent::cache::{CACHE_BYTES, TableCache};
@@ -88,6 +90,7 @@ impl Link {
         let descriptor = text.descriptor;
         rules::check_descriptor(&descriptor, options)?;
         let mut opening = Opening::new(&file, &descriptor, options);
+        let place = DescriptorFile::new(file.clone(), text.start, text.embedded_in.as_ref());
         let parts = match text.embedded_in {
             Some(shape) => vec![opening.embedded(shape)?],
             None => opening.named_extents()?,
@@ -100,9 +103,8 @@ impl Link {
         locks.push(lock);
         Ok(Self {
             path: file.path,
-            identity: file.identity,
-            storage: file.storage,
-            text_start: text.start,
+            gate: options.shared_gate(),
+            descriptor_file: RwLock::new(place),
             descriptor: RwLock::new(descriptor),
             extents,
             capacity,

@@ -4,19 +4,13 @@ use super::error::LinkError;
 use super::parts::{Format, Part};
 use crate::descriptor::{ContentMark, Descriptor};
 use crate::disk::OpenOptions;
+use crate::error::{Cause, ErrorKind};
 
 pub(super) fn check_descriptor(
     descriptor: &Descriptor,
     options: &OpenOptions,
 ) -> Result<(), LinkError> {
-    for key in ["logicalSectorSize", "physicalSectorSize"] {
-        match descriptor.metadata(key) {
-            Some(value) if value != "512" && value != "4096" => {
-                return Err(LinkError::SectorSize { key, value });
-            }
-            _ => {}
-        }
-    }
+    check_sector_sizes(descriptor)?;
     if options.is_writable() {
         match descriptor.mark() {
             Some(ContentMark::Cid(_)) => {}
@@ -27,6 +21,34 @@ pub(super) fn check_descriptor(
         tracing::warn!("the descriptor has no content id");
     }
     Ok(())
+}
+
+fn check_sector_sizes(descriptor: &Descriptor) -> Result<(), LinkError> {
+    for key in ["logicalSectorSize", "physicalSectorSize"] {
+        match descriptor.metadata(key) {
+            Some(value) if value != "512" && value != "4096" => {
+                return Err(LinkError::SectorSize { key, value });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// What a descriptor would do to the disk.
+#[derive(Debug, thiserror::Error)]
+#[error("with it, the disk could not be opened any more: {0}")]
+pub(in crate::link) struct Unusable(LinkError);
+
+impl Cause for Unusable {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::InvalidArgument
+    }
+}
+
+/// Refuses a changed descriptor that the disk could not be opened with.
+pub(in crate::link) fn expect_usable(descriptor: &Descriptor) -> Result<(), Unusable> {
+    check_sector_sizes(descriptor).map_err(Unusable)
 }
 
 /// Refuses children of a kind that cannot be one.
