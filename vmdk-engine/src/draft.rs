@@ -5,9 +5,11 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::error::{Cause, Error, ErrorKind, IoFault};
 use crate::gate::{FileAccess, GateError, OpenGate, OpenedFile};
+use crate::lock::{LockKind, LockRequest};
 use crate::storage::Storage;
 
 /// Somebody else is at it.
@@ -56,7 +58,11 @@ pub(crate) fn open_left_behind(gate: &dyn OpenGate, draft: &Path) -> Result<Open
 pub(crate) fn expect_unlocked(gate: &dyn OpenGate, path: &Path) -> Result<OpenedFile, Error> {
     let open = || {
         let file = gate.open_disk(path, FileAccess::Read)?;
-        lock(&*file.storage)?;
+        LockRequest {
+            kind: LockKind::Look,
+            patience: Duration::ZERO,
+        }
+        .take(gate, &file)?;
         Ok(file)
     };
     open().map_err(|error: Error| error.at(path))

@@ -165,7 +165,6 @@ fn what_can_have_no_child_is_refused() {
         ErrorKind::InvalidArgument
     );
     let base = Disk::open("base.vmdk", &world.options()).unwrap();
-    assert_eq!(child(&base, "child.vmdk", sparse), ErrorKind::AlreadyLocked);
     drop(writable);
     for kind in [
         DiskKind::MonolithicFlat,
@@ -179,4 +178,19 @@ fn what_can_have_no_child_is_refused() {
         child(&base, "a\"b.vmdk", sparse),
         ErrorKind::InvalidArgument
     );
+}
+
+#[test]
+fn a_disk_that_somebody_writes_gets_no_child() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("base.vmdk");
+    let options = CreateOptions::new(DiskKind::MonolithicSparse, SectorCount::new(4096));
+    let writer = Disk::create(&path, &options, &mut unwatched).unwrap();
+    let base = Disk::open(&path, &OpenOptions::new().ignore_locks(true)).unwrap();
+    let child = scratch.path().join("child.vmdk");
+    let make = || base.create_child(&child, DiskKind::SplitSparse, &mut unwatched);
+    assert_eq!(make().unwrap_err().kind(), ErrorKind::AlreadyLocked);
+    assert!(!child.exists());
+    drop(writer);
+    make().unwrap();
 }

@@ -377,13 +377,13 @@ mod tests {
             key in "[a-d]{1,2}",
             value in "[ -!#-~ü]{0,20}",
         ) {
-            if let Ok(before) = Descriptor::parse(body.as_bytes()) {
-                if let Ok(after) = before.with_metadata(&key, &value) {
-                    prop_assert_eq!(after.metadata(&key), Some(value));
-                    for other in before.metadata_keys() {
-                        if !other.eq_ignore_ascii_case(&key) {
-                            prop_assert_eq!(before.metadata(&other), after.metadata(&other));
-                        }
+            if let Ok(before) = Descriptor::parse(body.as_bytes())
+                && let Ok(after) = before.with_metadata(&key, &value)
+            {
+                prop_assert_eq!(after.metadata(&key), Some(value));
+                for other in before.metadata_keys() {
+                    if !other.eq_ignore_ascii_case(&key) {
+                        prop_assert_eq!(before.metadata(&other), after.metadata(&other));
                     }
                 }
             }
