@@ -28,6 +28,7 @@ pub struct OpenOptions {
     writable: bool,
     single_link: bool,
     tolerate_missing_parent: bool,
+    tolerate_smaller_parent: bool,
     /// For the parents of a disk that is written: its files.
     below_writer: Option<Arc<BTreeSet<FileIdentity>>>,
     ignore_locks: bool,
@@ -41,6 +42,7 @@ impl Default for OpenOptions {
             writable: false,
             single_link: false,
             tolerate_missing_parent: false,
+            tolerate_smaller_parent: false,
             below_writer: None,
             ignore_locks: false,
             lock_patience: Duration::ZERO,
@@ -107,6 +109,15 @@ impl OpenOptions {
         self
     }
 
+    /// Whether a parent in a snapshot chain may be smaller than its child: what is behind its end then reads as zeros.
+    ///
+    /// QEMU makes such children; VMware products refuse them, and so does the engine unless this is set.
+    #[must_use]
+    pub fn tolerate_smaller_parent(mut self, tolerate_smaller_parent: bool) -> Self {
+        self.tolerate_smaller_parent = tolerate_smaller_parent;
+        self
+    }
+
     /// Who decides which files may be opened, and opens them.
     #[must_use]
     pub fn gate(mut self, gate: Arc<dyn OpenGate>) -> Self {
@@ -148,6 +159,10 @@ impl OpenOptions {
 
     pub(crate) fn tolerates_missing_parent(&self) -> bool {
         self.tolerate_missing_parent
+    }
+
+    pub(crate) fn tolerates_smaller_parent(&self) -> bool {
+        self.tolerate_smaller_parent
     }
 
     pub(crate) fn open_gate(&self) -> &dyn OpenGate {

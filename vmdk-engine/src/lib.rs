@@ -10,11 +10,10 @@
 //!
 //! Supported: `monolithicSparse`, `monolithicFlat`, `twoGbMaxExtentSparse`, `twoGbMaxExtentFlat`, `vmfs` and mixes of
 //! their extents, and `vmfsSparse` (COWD) deltas, read and written in place; `streamOptimized`, `seSparse` and COWD files
-//! without a descriptor, read.
-//! Snapshot chains of all of them, with up to 64 parents: reads go through to the parent, writes stay in the child, and
-//! parents are only ever read. `fullDevice`, `partitionedDevice` and raw
-//! mappings, where the caller allows the device ([`ListGate`]). Refused, with errors that say so: parents smaller or
-//! larger than their child, repairing disks.
+//! without a descriptor, read; where the caller allows the device ([`ListGate`]), `fullDevice` and `partitionedDevice`,
+//! read and written, and raw mappings, read. Snapshot chains of all of them, with up to 64 parents: reads go through to
+//! the parent, writes stay in the child, and parents are only ever read. Refused, with errors that say so: repairing
+//! disks.
 //!
 //! A disk is written by one, or read by many: its files are locked against other disks of the engine, QEMU and VMware
 //! products, see [`LockKind`].

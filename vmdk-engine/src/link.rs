@@ -19,6 +19,7 @@ use crate::fuse::Fuse;
 use crate::gate::{FileIdentity, OpenGate};
 use crate::info::DiskKind;
 use crate::lock::FileLock;
+use crate::map::Allocation;
 use crate::random::random;
 use crate::units::{range_of, relative, shifted, take_front, take_front_mut};
 
@@ -120,7 +121,8 @@ impl Link {
         self.capacity
     }
 
-    /// Fills `buf` as far as the link has data or zeros, and adds the sectors that it has nothing for to `holes`.
+    /// Fills `buf` as far as the link has data or zeros, and adds the sectors that it has nothing for to `holes`. Behind
+    /// its end a link has zeros, for children that are larger.
     pub(crate) fn read(
         &self,
         start: Sector,
@@ -138,6 +140,7 @@ impl Link {
                 *hole = shifted(*hole, placed.range.start());
             }
         }
+        buf.fill(0);
         Ok(())
     }
 
@@ -212,12 +215,15 @@ impl Link {
         &'a self,
         range: SectorRange,
     ) -> Box<dyn Iterator<Item = MapRun> + Send + 'a> {
-        Box::new(self.pieces(range).flat_map(|(placed, piece)| {
+        let (_, beyond) = range.split_at(SectorRange::whole(self.capacity).end());
+        let zeros = (!beyond.is_empty()).then_some(Ok((beyond, Allocation::Zero)));
+        let runs = self.pieces(range).flat_map(|(placed, piece)| {
             placed.extent.map(piece).map(|run| {
                 let (run, state) = run.map_err(|error| placed.named(error))?;
                 Ok((shifted(run, placed.range.start()), state))
             })
-        }))
+        });
+        Box::new(runs.chain(zeros))
     }
 
     pub(crate) fn flush(&self) -> Result<(), Error> {

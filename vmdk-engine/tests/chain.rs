@@ -335,6 +335,72 @@ fn chains_that_do_not_fit_are_refused() {
 }
 
 /// A parent that reads the very file that is written would change under its child.
+/// What lies behind the end of a smaller parent is zeros, whatever is below that, known or missing.
+#[test]
+fn a_smaller_parent_is_tolerated_on_demand() {
+    let smaller = |parent: u32, hint: &str| {
+        let image = SparseImage::monolithic(700);
+        SparseImage {
+            text: child_of(&image.text, 9, parent, hint),
+            ..image
+        }
+        .build()
+    };
+    let gate = MemoryGate::default()
+        .with("disk.vmdk", child(2, 9, "middle.vmdk", 3))
+        .with("middle.vmdk", smaller(BASE, "base.vmdk"))
+        .with("base.vmdk", base_text("flat").replace("RW 1000", "RW 700"))
+        .with("flat", vec![0x11; 1000 * 512]);
+    let options = gate.options().writable(true);
+    let kind = Disk::open("disk.vmdk", &options).unwrap_err().kind();
+    assert_eq!(kind, ErrorKind::CapacityMismatch);
+    let options = options.tolerate_smaller_parent(true);
+    let disk = Disk::open("disk.vmdk", &options).unwrap();
+    let mut model = vec![0x11; 1000 * 512];
+    model[700 * 512..].fill(0);
+    assert!(content(&disk) == model);
+    assert_eq!(
+        map(&disk),
+        [
+            (0, 700, Allocation::Data, 2),
+            (700, 1000, Allocation::Zero, 1)
+        ]
+    );
+    // A grain across the end, one behind it, and zeros that need no space there.
+    disk.write_at(Sector::new(699), &[5; 512]).unwrap();
+    disk.write_at(Sector::new(900), &[6; 512]).unwrap();
+    disk.write_zeroes(range(768, 896), ZeroMode::MayFree)
+        .unwrap();
+    model[699 * 512..700 * 512].fill(5);
+    model[900 * 512..901 * 512].fill(6);
+    assert!(content(&disk) == model);
+    let states: Vec<_> = map(&disk).iter().map(|run| (run.0, run.3)).collect();
+    assert_eq!(states, [(0, 2), (640, 0), (768, 1), (896, 0)]);
+    disk.close().unwrap();
+    assert!(content(&Disk::open("disk.vmdk", &options).unwrap()) == model);
+
+    let cut = MemoryGate::default()
+        .with("disk.vmdk", child(2, 9, "middle.vmdk", 3))
+        .with("middle.vmdk", smaller(BASE, "gone.vmdk"));
+    let options = cut.options().tolerate_smaller_parent(true);
+    let options = options.tolerate_missing_parent(true);
+    assert_eq!(
+        map(&Disk::open("disk.vmdk", &options).unwrap()),
+        [
+            (0, 700, Allocation::Unknown, 2),
+            (700, 1000, Allocation::Zero, 1)
+        ]
+    );
+    // A larger parent has sectors that the child does not: nobody makes that.
+    let larger = MemoryGate::default()
+        .with("disk.vmdk", child(2, BASE, "base.vmdk", 3))
+        .with("base.vmdk", base_text("flat") + "RW 1 ZERO\n")
+        .with("flat", vec![0x11; 1000 * 512]);
+    let options = larger.options().tolerate_smaller_parent(true);
+    let kind = Disk::open("disk.vmdk", &options).unwrap_err().kind();
+    assert_eq!(kind, ErrorKind::CapacityMismatch);
+}
+
 #[test]
 fn a_file_is_not_written_and_read_at_once() {
     let line = "RW 1000 SPARSE \"shared\"";

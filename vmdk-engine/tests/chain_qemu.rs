@@ -10,7 +10,7 @@ use std::process::Command;
 
 use support::image::{GRAIN, SparseImage, child_of};
 use support::{Numbers, content, has_qemu, range, run};
-use vmdk_engine::{Disk, OpenOptions, Sector, ZeroMode};
+use vmdk_engine::{Disk, ErrorKind, OpenOptions, Sector, SectorRange, ZeroMode};
 
 /// 3 MiB and a part of a grain.
 const SECTORS: u64 = 6144 + 77;
@@ -184,6 +184,71 @@ fn unlike_borders_read_the_same_on_both_sides() {
     let ours = our_changes(&top, &mut numbers);
     assert!(ours == qemu_content(&top), "split at odd borders");
     assert_ne!(borders[0] % GRAIN, 0);
+}
+
+/// QEMU lets a child be larger than its parent; here that has to be asked for.
+#[test]
+fn a_larger_child_reads_the_same_on_both_sides() {
+    if !has_qemu() {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let file = |name: &str| scratch.path().join(name);
+    let mut numbers = Numbers::new(7);
+    // The parent ends inside a grain of the child, which has a child of its own.
+    create(&file("base.vmdk"), "subformat=monolithicSparse", None);
+    qemu_changes(&file("base.vmdk"), &mut numbers);
+    let size = ((SECTORS + 1000) * 512).to_string();
+    let create_child = |name: &str, parent: &str, numbers: &mut Numbers| {
+        let mut qemu = Command::new("qemu-img");
+        qemu.args(["create", "-q", "-f", "vmdk", "-F", "vmdk", "-b", parent]);
+        run(qemu.arg(file(name)).arg(&size));
+        qemu_changes(&file(name), numbers);
+    };
+    create_child("child.vmdk", "base.vmdk", &mut numbers);
+    create_child("leaf.vmdk", "child.vmdk", &mut numbers);
+    for name in ["child.vmdk", "leaf.vmdk"] {
+        let error = Disk::open(file(name), &OpenOptions::new()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::CapacityMismatch, "{name}");
+        let options = OpenOptions::new().tolerate_smaller_parent(true);
+        let disk = Disk::open(file(name), &options).unwrap();
+        assert!(content(&disk) == qemu_content(&file(name)), "{name}");
+        let mut end = 0;
+        for run in disk.extents(SectorRange::whole(disk.capacity())) {
+            let run = run.unwrap();
+            assert_eq!(run.range.start().get(), end);
+            end = run.range.end().get();
+        }
+        assert_eq!(end, SECTORS + 1000);
+        drop(disk);
+    }
+    // Written by us: parts of the grain at the end of the parent, of grains behind it, zeros and trims.
+    let options = OpenOptions::new()
+        .tolerate_smaller_parent(true)
+        .writable(true);
+    let disk = Disk::open(file("leaf.vmdk"), &options).unwrap();
+    let mut model = content(&disk);
+    let mut write = |start: u64, count: u64, value: Option<u8>| {
+        let range = range(start, start + count);
+        let [from, to] = [start, start + count].map(|sector| usize::try_from(sector).unwrap());
+        let bytes = from * 512..to * 512;
+        match value {
+            Some(value) => disk
+                .write_at(range.start(), &vec![value; bytes.len()])
+                .unwrap(),
+            None => disk.write_zeroes(range, ZeroMode::MayFree).unwrap(),
+        }
+        model[bytes].fill(value.unwrap_or(0));
+    };
+    write(SECTORS - 1, 1, Some(1));
+    write(SECTORS + 300, 1, Some(2));
+    write(SECTORS - 200, 210, None);
+    write(SECTORS + 299, 300, None);
+    write(SECTORS, 1, Some(3));
+    disk.close().unwrap();
+    assert!(qemu_content(&file("leaf.vmdk")) == model);
+    let disk = Disk::open(file("leaf.vmdk"), &options).unwrap();
+    assert!(content(&disk) == model);
 }
 
 #[test]

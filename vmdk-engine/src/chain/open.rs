@@ -100,7 +100,7 @@ impl Chain {
             }
             match search.parent(child, &reference) {
                 Ok(parent) => {
-                    let error = check_pair(child, &parent)
+                    let error = check_capacity(child, &parent, options)
                         .and_then(|()| check_apart(&leaf, &parent, options));
                     error.map_err(|error| Error::from(error).at(child.path()))?;
                     parents.links.push(Arc::new(parent));
@@ -116,6 +116,16 @@ impl Chain {
         }
         Ok(Self { leaf, parents })
     }
+}
+
+/// VMware products have children as large as their parents only.
+fn check_capacity(child: &Link, parent: &Link, options: &OpenOptions) -> Result<(), ChainError> {
+    let is_smaller = parent.capacity() < child.capacity();
+    if is_smaller && options.tolerates_smaller_parent() {
+        tracing::warn!(child = %child.path().display(), "the parent is smaller: what it lacks reads as zeros");
+        return Ok(());
+    }
+    check_pair(child, parent)
 }
 
 /// Parents and children have one size; what a child's surplus should read as is not defined.

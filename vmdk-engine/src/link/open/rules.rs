@@ -52,6 +52,10 @@ pub(in crate::link) fn expect_usable(descriptor: &Descriptor) -> Result<(), Unus
 }
 
 /// Refuses children of a kind that cannot be one.
+///
+/// Products have rules for more: COWD deltas lie over VMFS disks or each other only, and SESparse deltas likewise. But a
+/// chain with another link in it, converted by somebody, says by content id what belongs together all the same, and
+/// reads without doubt. So those rules bind who makes a child, not who opens one.
 pub(super) fn check_parent(descriptor: &Descriptor, parts: &[Part]) -> Result<(), LinkError> {
     if descriptor.parent().is_none() {
         return Ok(());
