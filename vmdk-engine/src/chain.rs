@@ -124,6 +124,16 @@ impl Below for Parents {
     }
 }
 
+impl From<Link> for Chain {
+    /// A disk without parents.
+    fn from(leaf: Link) -> Self {
+        Self {
+            leaf: leaf.into(),
+            parents: Parents::default(),
+        }
+    }
+}
+
 impl Chain {
     /// The link that was opened.
     pub(crate) fn path(&self) -> &Path {
@@ -170,6 +180,11 @@ impl Chain {
 
     pub(crate) fn close(&self) -> Result<(), Error> {
         self.leaf.close()
+    }
+
+    /// Does what is left to do when nobody has closed the disk.
+    pub(crate) fn abandon(&self) -> Result<(), Error> {
+        self.leaf.abandon()
     }
 
     /// All links, from the one that was opened to the base.

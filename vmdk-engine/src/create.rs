@@ -12,6 +12,7 @@ mod layout;
 mod names;
 mod options;
 mod plan;
+mod stream;
 mod text;
 
 use std::path::{Path, PathBuf};
@@ -22,8 +23,8 @@ use disk_units::{ByteLen, SectorCount};
 use self::child::ParentOf;
 use self::ids::ContentId;
 use self::names::DiskName;
-use self::plan::{NewExtent, NewFormat};
-use self::text::NewText;
+use self::plan::NewExtent;
+use self::text::{NewParent, NewText};
 use crate::disk::{Disk, OpenOptions};
 use crate::draft::{NewFiles, make_draft};
 use crate::error::{Error, ErrorKind, IoFault, Operation};
@@ -44,6 +45,11 @@ impl Disk {
     /// No file is ever overwritten: if one of the names is taken, nothing is made. If it fails, is cancelled by the
     /// `watcher`, or ends in a crash of this process that is caught, what was made is removed. After a crash of the
     /// machine there is the whole disk, or none; what may be left of its files is removed by removing the disk.
+    ///
+    /// A [`StreamOptimized`](DiskKind::StreamOptimized) disk is written once, from its first sector to its last, in whole
+    /// grains of 128 sectors of which the last may be cut by the end of the disk; grains of zeros may be left out. Until
+    /// it is closed nothing can be read from it. One that is dropped without being closed is incomplete, and refused by
+    /// all who open it.
     ///
     /// Capacities of any number of sectors are possible; multiples of 128 sectors (64 KiB) are best, as other programs
     /// know few others.
@@ -92,6 +98,9 @@ impl Disk {
     ) -> Result<Self, Error> {
         let path = path.as_ref();
         let during = |error: Error| error.at(path).during(Operation::Create, None);
+        if options.kind() == DiskKind::StreamOptimized {
+            return Self::begin_stream(path, options, watcher).map_err(during);
+        }
         let made = options
             .check()
             .map_err(Error::from)
@@ -105,12 +114,12 @@ impl Disk {
         let opened = Self::open(&made.path, &OpenOptions::new().writable(true).gate(gate));
         match opened {
             Ok(disk) => {
-                made.files.keep();
+                made.keep();
                 Ok(disk)
             }
             // Whoever has it by now may have written to it.
             Err(error) if error.kind() == ErrorKind::AlreadyLocked => {
-                made.files.keep();
+                made.keep();
                 Err(during(error))
             }
             Err(error) => Err(during(error)),
@@ -129,9 +138,36 @@ struct NewDisk<'a> {
 }
 
 /// A disk that was made, and goes again unless its files are kept.
-struct MadeDisk<'a> {
+pub(crate) struct MadeDisk<'a> {
     path: PathBuf,
     files: NewFiles<'a>,
+}
+
+/// A disk whose descriptor is a draft, so that nobody takes it for a disk. Its files go again unless it is published.
+pub(crate) struct DraftDisk<'a> {
+    path: PathBuf,
+    draft: OpenedFile,
+    gate: &'a dyn OpenGate,
+    files: NewFiles<'a>,
+}
+
+impl<'a> DraftDisk<'a> {
+    /// Gives the descriptor its name, durably.
+    pub(crate) fn publish(mut self) -> Result<MadeDisk<'a>, Error> {
+        self.files.rename(&self.draft.path, &self.path)?;
+        sync_folder(self.gate, &self.path)?;
+        Ok(MadeDisk {
+            path: self.path,
+            files: self.files,
+        })
+    }
+}
+
+impl<'a> MadeDisk<'a> {
+    /// The disk stays.
+    pub(crate) fn keep(self) {
+        self.files.keep();
+    }
 }
 
 impl<'a> NewDisk<'a> {
@@ -152,6 +188,33 @@ impl<'a> NewDisk<'a> {
         metadata: Vec<(String, String)>,
         watcher: Watcher<'_>,
     ) -> Result<MadeDisk<'g>, Error> {
+        self.make_draft(gate, parent, metadata, watcher)?.publish()
+    }
+
+    /// The text of the descriptor.
+    fn text(
+        &self,
+        parent: Option<NewParent>,
+        metadata: Vec<(String, String)>,
+    ) -> Result<Vec<u8>, Error> {
+        let text = NewText {
+            kind: self.kind,
+            id: ContentId::new()?,
+            parent,
+            extents: &self.extents,
+            metadata,
+        };
+        Ok(text.build())
+    }
+
+    /// Makes the files, durable but for the name of the descriptor. A stream has no content yet.
+    fn make_draft<'g>(
+        &self,
+        gate: &'g Arc<dyn OpenGate>,
+        parent: Option<&ParentOf>,
+        metadata: Vec<(String, String)>,
+        watcher: Watcher<'_>,
+    ) -> Result<DraftDisk<'g>, Error> {
         let gate = &**gate;
         for path in self.names() {
             expect_free(gate, &path)?;
@@ -168,16 +231,10 @@ impl<'a> NewDisk<'a> {
         let path = draft
             .path
             .with_file_name(self.path.file_name().unwrap_or_default());
-        let text = NewText {
-            kind: self.kind,
-            id: ContentId::new()?,
-            parent: parent.map(|parent| parent.seen_from(&path)).transpose()?,
-            extents: &self.extents,
-            metadata,
-        };
-        let text = text.build();
+        let parent = parent.map(|parent| parent.seen_from(&path)).transpose()?;
+        let text = self.text(parent, metadata)?;
         match self.extents.as_slice() {
-            [extent] if extent.format == NewFormat::Monolithic => {
+            [extent] if extent.has_text() => {
                 fill::fill(extent, &*draft.storage, &text, &mut work)
                     .map_err(|error| error.at(&draft.path))?;
             }
@@ -193,15 +250,18 @@ impl<'a> NewDisk<'a> {
                 sync_folder(gate, &draft.path)?;
             }
         }
-        files.rename(&draft.path, &path)?;
-        sync_folder(gate, &path)?;
-        Ok(MadeDisk { path, files })
+        Ok(DraftDisk {
+            path,
+            draft,
+            gate,
+            files,
+        })
     }
 
     /// The files that there will be.
     fn names(&self) -> impl Iterator<Item = PathBuf> + '_ {
         let extents = self.extents.iter();
-        let extents = extents.filter(|extent| extent.format != NewFormat::Monolithic);
+        let extents = extents.filter(|extent| !extent.has_text());
         let extents = extents.map(|extent| self.path.with_file_name(&extent.name));
         std::iter::once(self.path.to_owned()).chain(extents)
     }

@@ -15,6 +15,7 @@ use crate::error::{Error, Operation, Refusal};
 use crate::extent::ZeroMode;
 use crate::gate::{FileIdentity, FolderGate, OpenGate, OpenedFile};
 use crate::info::DiskInfo;
+use crate::link::Link;
 use crate::lock::{FileLock, LockKind, LockRequest};
 use crate::map::Extents;
 use crate::units::range_of;
@@ -232,6 +233,15 @@ impl Disk {
         })
     }
 
+    /// A disk without parents, open for writing.
+    pub(crate) fn of_one_link(link: Link) -> Self {
+        Self {
+            chain: link.into(),
+            is_writable: true,
+            is_finished: false,
+        }
+    }
+
     /// The size of the disk.
     #[must_use]
     pub fn capacity(&self) -> SectorCount {
@@ -432,17 +442,15 @@ impl Disk {
     /// # Errors
     /// As [`Disk::flush`].
     pub fn close(mut self) -> Result<(), Error> {
-        self.finish()
+        self.finish(Chain::close)
     }
 
-    fn finish(&mut self) -> Result<(), Error> {
+    fn finish(&mut self, end: fn(&Chain) -> Result<(), Error>) -> Result<(), Error> {
         if !self.is_writable || self.is_finished {
             return Ok(());
         }
         self.is_finished = true;
-        self.chain
-            .close()
-            .map_err(|error| error.at(self.chain.path()).during(Operation::Close, None))
+        end(&self.chain).map_err(|error| error.at(self.chain.path()).during(Operation::Close, None))
     }
 
     #[cold]
@@ -482,7 +490,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        if let Err(error) = self.finish() {
+        if let Err(error) = self.finish(Chain::abandon) {
             tracing::warn!(%error, "closing a disk on drop failed");
         }
     }

@@ -10,6 +10,7 @@ pub(crate) mod cache;
 pub(crate) mod cowd;
 pub(crate) mod flat;
 pub(crate) mod header;
+pub(crate) mod new_stream;
 pub(crate) mod runs;
 pub(crate) mod sesparse;
 pub(crate) mod sparse;
@@ -136,6 +137,16 @@ pub(crate) trait Extent: fmt::Debug + Send + Sync {
     /// Flushes, and notes in the file that nothing is pending.
     fn close(&self) -> Result<(), Error> {
         self.flush()
+    }
+
+    /// Refuses where the descriptor cannot get another text now.
+    fn allow_new_text(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// What is left to do when nobody has closed the disk: the same, unless that would call complete what is not.
+    fn abandon(&self) -> Result<(), Error> {
+        self.close()
     }
 
     /// The granularity that the extent works best with; `None` if it has none.

@@ -82,8 +82,14 @@ const _: () = assert!(size_of::<Marker>() == 512);
 
 /// [`Marker::kind`] of the end of the stream.
 pub(crate) const MARKER_END: u32 = 0;
+/// [`Marker::kind`] of a grain table.
+pub(crate) const MARKER_TABLE: u32 = 1;
+/// [`Marker::kind`] of a grain directory.
+pub(crate) const MARKER_DIRECTORY: u32 = 2;
 /// [`Marker::kind`] of a footer.
 pub(crate) const MARKER_FOOTER: u32 = 3;
+/// [`Marker::kind`] of a note of progress, which means nothing to a reader.
+pub(crate) const MARKER_PROGRESS: u32 = 4;
 
 /// What stands in front of the compressed bytes of a grain.
 #[derive(Clone, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]

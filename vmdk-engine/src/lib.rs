@@ -75,7 +75,9 @@ mod map;
 mod progress;
 mod random;
 mod storage;
+mod stream;
 mod units;
+mod worker;
 
 pub use create::CreateOptions;
 pub use disk::{AttachError, Disk, OpenOptions};
@@ -89,3 +91,4 @@ pub use lock::{FileLock, LockKind};
 pub use map::{Allocation, Extents, MapExtent};
 pub use progress::{Progress, Watcher, unwatched};
 pub use storage::{FileStorage, MemoryStorage, Storage};
+pub use stream::{StreamGrain, StreamReader, StreamWriter};

@@ -1,5 +1,6 @@
 //! One link of a chain: a descriptor and the extents that it names, open.
 
+mod new_stream;
 mod open;
 mod space;
 
@@ -234,6 +235,11 @@ impl Link {
         self.for_all_written(|extent| extent.close())
     }
 
+    /// Does what is left to do when nobody has closed the disk.
+    pub(crate) fn abandon(&self) -> Result<(), Error> {
+        self.for_all_written(|extent| extent.abandon())
+    }
+
     /// Keeps the number of tables that are changed in memory only bounded.
     fn bound_changes(&self) -> Result<(), Error> {
         let is_bounded = || self.tables.changed_tables() <= MAX_CHANGED_TABLES;
@@ -357,6 +363,10 @@ impl Link {
     pub(crate) fn set_metadata(&self, key: &str, value: &str) -> Result<(), Error> {
         let _one = self.changing.lock();
         self.fuse.check()?;
+        for placed in &self.extents {
+            let allowed = placed.extent.allow_new_text();
+            allowed.map_err(|error| placed.named(error))?;
+        }
         let old = self.descriptor.read().clone();
         let new = old.with_metadata(key, value)?;
         open::expect_usable(&new)?;

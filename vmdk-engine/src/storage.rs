@@ -99,7 +99,7 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// What the operating system reports.
     fn has_holes(&self) -> io::Result<bool>;
 
-    /// Takes the advisory lock that keeps everybody else out, until the storage is dropped; `false` if others have it.
+    /// Takes the advisory lock that keeps everybody else out, until the storage is dropped; `false` if another storage has it.
     ///
     /// # Errors
     /// What the operating system reports; `Unsupported` where there are no such locks.

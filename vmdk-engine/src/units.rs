@@ -134,6 +134,16 @@ impl GrainSize {
             .unwrap_or(u64::MAX)
     }
 
+    /// Whether a header may say `header` sectors where the descriptor's line says `line`.
+    ///
+    /// The line's size counts. The header may have more up to the next grain, or to the next 64 KiB as VirtualBox
+    /// writes it; less would leave sectors without a place, and much more means that one of the two is wrong.
+    pub(crate) fn agree(self, line: SectorCount, header: SectorCount) -> bool {
+        let rounded = line.get().checked_next_multiple_of(128).unwrap_or(u64::MAX);
+        let most = rounded.max(self.round_up(line.get()));
+        (line.get()..=most).contains(&header.get())
+    }
+
     /// The grains that lie wholly in `range`, as grain numbers; `end` is where the last grain is cut off.
     pub(crate) fn whole_grains(self, range: SectorRange, end: SectorCount) -> std::ops::Range<u64> {
         let first = self.grains_in(SectorCount::new(range.start().get()));

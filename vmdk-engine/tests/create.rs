@@ -189,11 +189,6 @@ fn what_makes_no_sense_is_refused_and_makes_nothing() {
             options(DiskKind::MonolithicFlat, 1 << 54),
             FileTooBig,
         ),
-        (
-            "d.vmdk",
-            options(DiskKind::StreamOptimized, 100),
-            Unsupported,
-        ),
         ("d.vmdk", options(DiskKind::VmfsSparse, 100), Unsupported),
         ("d.vmdk", options(DiskKind::SeSparse, 100), Unsupported),
         ("d.vmdk", options(DiskKind::Custom, 100), Unsupported),

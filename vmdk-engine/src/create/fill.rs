@@ -27,6 +27,7 @@ pub(super) fn fill(
     match extent.format {
         NewFormat::Monolithic => FreshLayout::monolithic(extent.sectors).write(storage, text)?,
         NewFormat::Sparse => FreshLayout::split(extent.sectors).write(storage, &[])?,
+        NewFormat::Stream => return Ok(()),
         NewFormat::Vmfs { is_thin: true } => storage
             .set_len(length)
             .map_err(|error| IoFault::new("extending the file", error))?,

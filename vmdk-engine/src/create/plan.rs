@@ -6,13 +6,16 @@ use super::layout::FreshLayout;
 use super::names::DiskName;
 use crate::descriptor::{ExtentKind, MAX_EXTENTS};
 use crate::error::{Cause, ErrorKind};
-use crate::extent::header::CAPACITY_LIMIT;
+use crate::extent::header::{CAPACITY_LIMIT, MAX_DIRECTORY_ENTRIES};
 use crate::info::DiskKind;
 
 /// The sectors of each file of a split disk but the last: 2047 MiB.
 pub(crate) const SPLIT: SectorCount = SectorCount::new(4_192_256);
 /// Entries of grain tables are 32-bit sector numbers.
 const SPARSE_LIMIT: u64 = u32::MAX as u64;
+
+/// Streams count compressed sectors, so that their limit is that of any reader: 128 TiB.
+const STREAM_LIMIT: u64 = MAX_DIRECTORY_ENTRIES * 65_536;
 
 /// Why there can be no such disk.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +45,8 @@ pub(crate) enum NewFormat {
     Monolithic,
     /// Grains, in a file beside the descriptor.
     Sparse,
+    /// Compressed grains, written from the first to the last, in the file that has the descriptor too.
+    Stream,
     /// Raw sectors that all have their space.
     Flat,
     /// Raw sectors of an ESX host, with or without space for all of them.
@@ -59,13 +64,20 @@ pub(crate) struct NewExtent {
 impl NewExtent {
     /// Its line of the descriptor.
     pub(crate) fn line(&self) -> String {
-        let (keyword, offset) = match self.format {
-            NewFormat::Monolithic | NewFormat::Sparse => (ExtentKind::Sparse, ""),
-            NewFormat::Flat => (ExtentKind::Flat, " 0"),
-            NewFormat::Vmfs { .. } => (ExtentKind::Vmfs, ""),
+        let (access, keyword, offset) = match self.format {
+            NewFormat::Monolithic | NewFormat::Sparse => ("RW", ExtentKind::Sparse, ""),
+            // As exports of ESX and vCenter have it.
+            NewFormat::Stream => ("RDONLY", ExtentKind::Sparse, ""),
+            NewFormat::Flat => ("RW", ExtentKind::Flat, " 0"),
+            NewFormat::Vmfs { .. } => ("RW", ExtentKind::Vmfs, ""),
         };
         let (keyword, sectors, name) = (keyword.keyword(), self.sectors, &self.name);
-        format!("RW {sectors} {keyword} \"{name}\"{offset}")
+        format!("{access} {sectors} {keyword} \"{name}\"{offset}")
+    }
+
+    /// Whether the file has the descriptor too.
+    pub(crate) fn has_text(&self) -> bool {
+        matches!(self.format, NewFormat::Monolithic | NewFormat::Stream)
     }
 
     /// The bytes of the new file, and so the work of making it.
@@ -73,6 +85,8 @@ impl NewExtent {
         let sectors = match self.format {
             NewFormat::Monolithic => FreshLayout::monolithic(self.sectors).overhead(),
             NewFormat::Sparse => FreshLayout::split(self.sectors).overhead(),
+            // It begins when it is written.
+            NewFormat::Stream => SectorCount::ZERO,
             NewFormat::Flat | NewFormat::Vmfs { .. } => self.sectors,
         };
         sectors.bytes().unwrap_or(ByteLen::new(u64::MAX))
@@ -123,10 +137,13 @@ pub(crate) fn extents(
         DiskKind::SplitFlat => split(&|number| name.flat_part(number), NewFormat::Flat),
         DiskKind::VmfsFlat => one(name.flat(), NewFormat::Vmfs { is_thin: false }),
         DiskKind::VmfsThin => one(name.flat(), NewFormat::Vmfs { is_thin: true }),
-        DiskKind::StreamOptimized
-        | DiskKind::VmfsSparse
-        | DiskKind::SeSparse
-        | DiskKind::Custom => Err(PlanError::Kind(kind.create_type())),
+        DiskKind::StreamOptimized => {
+            at_most(STREAM_LIMIT)?;
+            one(name.file.clone(), NewFormat::Stream)
+        }
+        DiskKind::VmfsSparse | DiskKind::SeSparse | DiskKind::Custom => {
+            Err(PlanError::Kind(kind.create_type()))
+        }
     }
 }
 
@@ -172,6 +189,11 @@ mod tests {
             ),
             (DiskKind::VmfsThin, 1, vec![r#"RW 1 VMFS "d-flat.vmdk""#]),
             (
+                DiskKind::StreamOptimized,
+                1 << 38,
+                vec![r#"RDONLY 274877906944 SPARSE "d.vmdk""#],
+            ),
+            (
                 DiskKind::SplitSparse,
                 4_192_256,
                 vec![r#"RW 4192256 SPARSE "d-s001.vmdk""#],
@@ -207,7 +229,7 @@ mod tests {
             (DiskKind::MonolithicSparse, u64::MAX, FileTooBig),
             (DiskKind::SplitFlat, 4_192_256 * 16_384 + 1, FileTooBig),
             (DiskKind::MonolithicFlat, 1 << 54, FileTooBig),
-            (DiskKind::StreamOptimized, 1, Unsupported),
+            (DiskKind::StreamOptimized, (1 << 38) + 1, FileTooBig),
             (DiskKind::VmfsSparse, 1, Unsupported),
             (DiskKind::SeSparse, 1, Unsupported),
             (DiskKind::Custom, 1, Unsupported),

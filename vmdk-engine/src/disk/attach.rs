@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use super::Disk;
+use crate::chain::Chain;
 use crate::error::{Error, ErrorKind, Operation};
 
 /// Why a disk could not be attached; gives both disks back, as they were.
@@ -74,7 +75,7 @@ impl Disk {
     /// those of [`Disk::flush`]. The error gives both disks back.
     pub fn attach(mut self, mut parent: Disk) -> Result<Disk, AttachError> {
         let attachable = self.can_attach(&parent).and_then(|()| {
-            let closed = parent.finish();
+            let closed = parent.finish(Chain::close);
             closed.map_err(|error| error.during(Operation::Attach, None))
         });
         match attachable {

@@ -22,7 +22,8 @@ const MAX_GRAIN_SECTORS: u64 = 2048;
 const MIN_WRITABLE_GRAIN_SECTORS: u64 = 8;
 const MAX_ENTRIES_PER_TABLE: u32 = 4096;
 const USUAL_ENTRIES_PER_TABLE: u32 = 512;
-const MAX_DESCRIPTOR_SECTORS: u64 = 2048;
+/// Space for text is never larger, 1 MiB.
+pub(crate) const MAX_DESCRIPTOR_SECTORS: u64 = 2048;
 
 /// Why a file is not a usable sparse extent.
 #[derive(Debug, thiserror::Error)]
@@ -340,7 +341,7 @@ impl WholePart for ByteLen {
     }
 }
 
-pub(super) fn field(field: &'static str, value: u64) -> HeaderError {
+pub(crate) fn field(field: &'static str, value: u64) -> HeaderError {
     HeaderError::Field { field, value }
 }
 
@@ -365,7 +366,7 @@ fn read_header(
 }
 
 /// The checks that concern single fields.
-fn check_header(header: &SparseHeader) -> Result<(), HeaderError> {
+pub(crate) fn check_header(header: &SparseHeader) -> Result<(), HeaderError> {
     let (version, flags) = (header.version.get(), header.flags.get());
     if !(1..=3).contains(&version) {
         return Err(HeaderError::Version(version));
@@ -392,13 +393,13 @@ fn check_header(header: &SparseHeader) -> Result<(), HeaderError> {
     Ok(())
 }
 
-pub(super) fn check_grain(sectors: u64) -> Result<GrainSize, HeaderError> {
+pub(crate) fn check_grain(sectors: u64) -> Result<GrainSize, HeaderError> {
     GrainSize::new(sectors)
         .filter(|_| sectors <= MAX_GRAIN_SECTORS)
         .ok_or_else(|| field("grain size", sectors))
 }
 
-fn check_table_size(entries: u32) -> Result<u32, HeaderError> {
+pub(crate) fn check_table_size(entries: u32) -> Result<u32, HeaderError> {
     if entries.is_power_of_two() && entries <= MAX_ENTRIES_PER_TABLE {
         Ok(entries)
     } else {

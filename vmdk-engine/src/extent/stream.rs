@@ -1,186 +1,56 @@
 //! Stream-optimised extents: compressed grains, each in a record of its own. Read-only.
 //!
-//! A record is looked up through the grain tables and must then agree with them. A request for a whole grain inflates
-//! straight into the caller's buffer; parts of a grain come through a small cache of inflated grains.
+//! A record is looked up through the grain tables and must then agree with them. Grains are inflated by whoever comes
+//! first: the caller, or one of the workers that get the other grains of a long request, and those behind a request of
+//! a sequential reader. Inflated grains stay in a cache for readers that take less than a grain at a time.
 //!
-//! Facts: "Virtual Disk Format 5.0" (VMware technical note); that the bytes are zlib streams (RFC 1950), and that a
-//! last grain may inflate short, was observed in files of ESX, VirtualBox and qemu-img 10.
+//! A single whole grain is inflated straight into the caller's buffer.
+
+mod ahead;
+mod inflated;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use disk_units::{ByteLen, Sector, SectorCount, SectorRange};
-use flate2::{Decompress, FlushDecompress, Status};
 use parking_lot::Mutex;
 use zerocopy::FromBytes;
 
+use self::ahead::ReadAhead;
+use self::inflated::{GrainKey, Inflated};
+pub(crate) use self::inflated::{INFLATED_BYTES, InflatedGrains};
 use super::runs::Place;
 use super::table::Tables;
 use super::{Extent, MapRun};
-use crate::error::{Cause, Error, ErrorKind, IoFault};
+use crate::error::{Error, IoFault};
 use crate::layout::GrainRecord;
 use crate::storage::Storage;
-use crate::units::{buffer_len, byte_position, range_of, take_front_mut};
-
-/// Memory for inflated grains per open disk.
-pub(crate) const INFLATED_BYTES: usize = 8 << 20;
-
-const SHARDS: usize = 8;
+use crate::stream::record::{self, RecordError};
+use crate::units::{GrainSize, buffer_len, byte_position, range_of, take_front_mut};
 
 /// Read at once in the hope that the whole record is in it; most compressed grains are.
 const FIRST_READ: u64 = 32 * 1024;
 
-/// Damage to a compressed grain.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum RecordError {
-    #[error("grain {grain}: its record claims {size} compressed bytes")]
-    Size { grain: u64, size: u32 },
-    #[error("grain {grain}: its record is that of guest sector {found}")]
-    OtherGrain { grain: u64, found: u64 },
-    #[error("grain {grain}: its record is cut off by the end of the file")]
-    Cut { grain: u64 },
-    #[error("grain {grain}: its data is not a valid zlib stream")]
-    Damaged { grain: u64 },
-    #[error("grain {grain}: it inflates to more than a grain")]
-    TooLong { grain: u64 },
-    #[error("grain {grain}: it inflates to {bytes} bytes only")]
-    TooShort { grain: u64, bytes: u64 },
-}
-
-impl Cause for RecordError {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::Corrupt
-    }
-}
-
-/// The last few inflated grains of a disk, oldest first in each shard.
+/// Where the records are: all that a worker needs.
 #[derive(Debug)]
-pub(crate) struct InflatedGrains {
-    shards: [Mutex<VecDeque<Inflated>>; SHARDS],
-    grains_per_shard: usize,
-}
-
-#[derive(Debug)]
-struct Inflated {
-    extent: u32,
-    grain: u64,
-    bytes: Arc<[u8]>,
-}
-
-impl InflatedGrains {
-    /// A cache of `bytes` for grains of `grain_bytes`, or the largest such in the disk.
-    pub(crate) fn new(bytes: usize, grain_bytes: usize) -> Self {
-        let grains = bytes.checked_div(grain_bytes).unwrap_or(0) / SHARDS;
-        Self {
-            shards: Default::default(),
-            grains_per_shard: grains.max(1),
-        }
-    }
-
-    fn shard(&self, grain: u64) -> &Mutex<VecDeque<Inflated>> {
-        let index = usize::try_from(grain).unwrap_or(0) % SHARDS;
-        self.shards.get(index).unwrap_or_else(|| {
-            let [first, ..] = &self.shards;
-            first
-        })
-    }
-
-    fn find(&self, extent: u32, grain: u64) -> Option<Arc<[u8]>> {
-        let shard = self.shard(grain).lock();
-        let found = shard
-            .iter()
-            .find(|cached| cached.extent == extent && cached.grain == grain)?;
-        Some(Arc::clone(&found.bytes))
-    }
-
-    fn keep(&self, extent: u32, grain: u64, bytes: Arc<[u8]>) {
-        let mut shard = self.shard(grain).lock();
-        while shard.len() >= self.grains_per_shard {
-            shard.pop_front();
-        }
-        shard.push_back(Inflated {
-            extent,
-            grain,
-            bytes,
-        });
-    }
-}
-
-/// Compressed grains.
-#[derive(Debug)]
-pub(crate) struct StreamExtent {
+struct Records {
     storage: Arc<dyn Storage>,
-    tables: Tables,
-    inflated: Arc<InflatedGrains>,
-    extent: u32,
+    grain: GrainSize,
+    capacity: SectorCount,
+    has_markers: bool,
+    /// The length of the file.
     file: ByteLen,
 }
 
-impl StreamExtent {
-    pub(crate) fn new(
-        storage: Arc<dyn Storage>,
-        tables: Tables,
-        inflated: Arc<InflatedGrains>,
-        extent: u32,
-    ) -> Result<Self, Error> {
-        let file = storage
-            .len()
-            .map_err(|error| IoFault::new("asking for the length of the file", error))?;
-        Ok(Self {
-            storage,
-            tables: tables.with_spare(file),
-            inflated,
-            extent,
-            file,
-        })
-    }
-
-    /// Fills `buf` with the part of one grain that `range` names; `record` is where the grain's record begins.
-    fn read_grain(&self, range: SectorRange, record: Sector, buf: &mut [u8]) -> Result<(), Error> {
-        let size = self.tables.shape.grain;
-        let grain = size.grain_of(range.start());
-        if range.count() == size.count() {
-            return self.inflate(grain, record, buf);
-        }
-        let bytes = match self.inflated.find(self.extent, grain) {
-            Some(bytes) => bytes,
-            None => {
-                let mut whole = vec![0; size.bytes()];
-                self.inflate(grain, record, &mut whole)?;
-                let whole: Arc<[u8]> = whole.into();
-                self.inflated.keep(self.extent, grain, Arc::clone(&whole));
-                whole
-            }
-        };
-        let offset = buffer_len(SectorCount::new(size.offset_in(range.start())));
-        let part = bytes.get(offset..).and_then(|rest| rest.get(..buf.len()));
-        // The run lies inside its grain, so that the part always exists.
-        buf.copy_from_slice(part.ok_or(RecordError::Damaged { grain })?);
-        Ok(())
-    }
-
-    /// Inflates one grain into `out`, which has the length of a grain.
+impl Records {
+    /// Inflates one grain, whose record begins in a sector of the file, into `out`, which has the length of a grain.
     fn inflate(&self, grain: u64, record: Sector, out: &mut [u8]) -> Result<(), Error> {
         let compressed = self.read_record(grain, record)?;
-        let bytes = inflate_exactly(&compressed, out, grain)?;
-        let (_, missing) = out.split_at_mut(bytes);
-        if missing.is_empty() {
-            return Ok(());
-        }
         // Only the last grain may be short, and not by more than what the capacity cuts off.
-        let shape = &self.tables.shape;
-        let there = SectorCount::new(u64::try_from(bytes).unwrap_or(0) / 512);
-        let end = shape
-            .grain
-            .start_of(grain)
-            .checked_add(there)
-            .unwrap_or_default();
-        if end.get() < shape.capacity.get() {
-            let bytes = u64::try_from(bytes).unwrap_or(0);
-            return Err(RecordError::TooShort { grain, bytes }.into());
-        }
-        missing.fill(0);
-        Ok(())
+        let start = self.grain.start_of(grain).get();
+        let needed = SectorCount::new(self.capacity.get().saturating_sub(start));
+        let needed = buffer_len(needed.min(self.grain.count()));
+        Ok(record::inflate(&compressed, out, needed, grain)?)
     }
 
     /// The compressed bytes of a grain.
@@ -190,10 +60,8 @@ impl StreamExtent {
         let mut bytes = vec![0; usize::try_from(there.min(FIRST_READ)).unwrap_or(0)];
         self.read_at(start, &mut bytes)?;
         let (head_len, size) = self.read_head(grain, &bytes)?;
-        let shape = &self.tables.shape;
-        let limit = shape.grain.bytes().saturating_mul(2);
         let length = usize::try_from(size).unwrap_or(usize::MAX);
-        if length == 0 || length > limit {
+        if length == 0 || length > record::max_compressed(self.grain) {
             return Err(RecordError::Size { grain, size }.into());
         }
         let end = head_len.saturating_add(length);
@@ -212,14 +80,14 @@ impl StreamExtent {
     /// The length of what stands in front of the compressed bytes, and their number.
     fn read_head(&self, grain: u64, bytes: &[u8]) -> Result<(usize, u32), Error> {
         let cut = || RecordError::Cut { grain };
-        if !self.tables.shape.has_markers {
+        if !self.has_markers {
             let size = bytes.first_chunk::<4>().ok_or_else(cut)?;
             return Ok((4, u32::from_le_bytes(*size)));
         }
         let (head, _) = GrainRecord::read_from_prefix(bytes).map_err(|_| cut())?;
         let found = head.first_sector.get();
         let size = head.size.get();
-        if size != 0 && found != self.tables.shape.grain.start_of(grain).get() {
+        if size != 0 && found != self.grain.start_of(grain).get() {
             return Err(RecordError::OtherGrain { grain, found }.into());
         }
         Ok((size_of::<GrainRecord>(), size))
@@ -232,38 +100,106 @@ impl StreamExtent {
     }
 }
 
-/// Inflates one whole zlib stream and checks its checksum; returns how many bytes of `out` it fills.
-fn inflate_exactly(compressed: &[u8], out: &mut [u8], grain: u64) -> Result<usize, RecordError> {
-    let damaged = |_| RecordError::Damaged { grain };
-    let mut inflate = Decompress::new(true);
-    let mut status = inflate
-        .decompress(compressed, out, FlushDecompress::Finish)
-        .map_err(damaged)?;
-    if status != Status::StreamEnd && inflate.total_out() == u64::try_from(out.len()).unwrap_or(0) {
-        // The buffer is full: what is left may be the checksum alone.
-        let used = usize::try_from(inflate.total_in()).unwrap_or(usize::MAX);
-        let rest = compressed.get(used..).unwrap_or_default();
-        let mut extra = [0; 1];
-        status = inflate
-            .decompress(rest, &mut extra, FlushDecompress::Finish)
-            .map_err(damaged)?;
-        if inflate.total_out() > u64::try_from(out.len()).unwrap_or(0) {
-            return Err(RecordError::TooLong { grain });
+/// Compressed grains.
+#[derive(Debug)]
+pub(crate) struct StreamExtent {
+    records: Arc<Records>,
+    tables: Tables,
+    inflated: Arc<InflatedGrains>,
+    extent: u32,
+    ahead: Mutex<ReadAhead>,
+}
+
+/// A grain that was asked for, and where its bytes go.
+struct Wanted<'a> {
+    grain: u64,
+    record: Sector,
+    inflated: Arc<Inflated>,
+    /// Bytes of the grain in front of the wanted ones.
+    skipped: usize,
+    part: &'a mut [u8],
+}
+
+impl StreamExtent {
+    pub(crate) fn new(
+        storage: Arc<dyn Storage>,
+        tables: Tables,
+        inflated: Arc<InflatedGrains>,
+        extent: u32,
+    ) -> Result<Self, Error> {
+        let file = storage
+            .len()
+            .map_err(|error| IoFault::new("asking for the length of the file", error))?;
+        let records = Records {
+            storage,
+            grain: tables.shape.grain,
+            capacity: tables.shape.capacity,
+            has_markers: tables.shape.has_markers,
+            file,
+        };
+        Ok(Self {
+            records: Arc::new(records),
+            ahead: Mutex::new(ReadAhead::new(inflated.read_ahead())),
+            tables: tables.with_spare(file),
+            inflated,
+            extent,
+        })
+    }
+
+    /// The grain, inflated or still to be.
+    fn find(&self, grain: u64, record: Sector) -> Arc<Inflated> {
+        let key = GrainKey {
+            extent: self.extent,
+            grain,
+        };
+        self.inflated.find_or_insert(key, || {
+            let records = Arc::clone(&self.records);
+            move || {
+                let mut whole = vec![0; records.grain.bytes()];
+                // Who needs the grain finds out why it cannot be had.
+                let result = records.inflate(grain, record, &mut whole);
+                result.is_ok().then_some(whole)
+            }
+        })
+    }
+
+    /// Puts a grain where it was asked for.
+    fn copy(&self, wanted: Wanted<'_>) -> Result<(), Error> {
+        let once_more;
+        let whole = match wanted.inflated.result() {
+            Some(whole) => whole,
+            None => {
+                let mut whole = vec![0; self.records.grain.bytes()];
+                self.records
+                    .inflate(wanted.grain, wanted.record, &mut whole)?;
+                once_more = whole;
+                &once_more
+            }
+        };
+        let end = wanted.skipped.saturating_add(wanted.part.len());
+        let part = whole.get(wanted.skipped..end);
+        let grain = wanted.grain;
+        // The run lies inside its grain, so that the part always exists.
+        wanted
+            .part
+            .copy_from_slice(part.ok_or(RecordError::Damaged { grain })?);
+        Ok(())
+    }
+
+    /// Lets workers inflate what a sequential reader will ask for next.
+    fn read_ahead(&self, range: SectorRange) {
+        let size = self.records.grain;
+        let end = Sector::new(self.tables.shape.capacity.get());
+        let Some(next) = self.ahead.lock().follow(range, size) else {
+            return;
+        };
+        for run in self.tables.runs(next.split_at(end).0).map_while(Result::ok) {
+            if let Place::At(record) = run.place {
+                let grain = size.grain_of(run.range.start());
+                self.inflated.submit(&self.find(grain, record));
+            }
         }
     }
-    if status != Status::StreamEnd {
-        return Err(RecordError::Damaged { grain });
-    }
-    let used = usize::try_from(inflate.total_in()).unwrap_or(usize::MAX);
-    if used < compressed.len() {
-        tracing::debug!(
-            grain,
-            "bytes behind the end of a compressed grain are ignored"
-        );
-    }
-    Ok(usize::try_from(inflate.total_out())
-        .unwrap_or(out.len())
-        .min(out.len()))
 }
 
 impl Extent for StreamExtent {
@@ -273,16 +209,48 @@ impl Extent for StreamExtent {
         mut buf: &mut [u8],
         holes: &mut Vec<SectorRange>,
     ) -> Result<(), Error> {
-        for run in self.tables.runs(range_of(start, buf)) {
+        let size = self.records.grain;
+        let request = range_of(start, buf);
+        self.read_ahead(request);
+        let is_one_grain = request.count() == size.count() && size.offset_in(start) == 0;
+        let mut wanted: VecDeque<Wanted<'_>> = VecDeque::new();
+        for run in self.tables.runs(request) {
             let run = run?;
             let part = take_front_mut(&mut buf, run.range.count());
-            match run.place {
-                Place::Unallocated => holes.push(run.range),
-                Place::Zeroed => part.fill(0),
-                Place::At(record) => self.read_grain(run.range, record, part)?,
+            let record = match run.place {
+                Place::Unallocated => {
+                    holes.push(run.range);
+                    continue;
+                }
+                Place::Zeroed => {
+                    part.fill(0);
+                    continue;
+                }
+                Place::At(record) => record,
+            };
+            let grain = size.grain_of(run.range.start());
+            if is_one_grain && !self.inflated.contains(self.extent, grain) {
+                return self.records.inflate(grain, record, part);
+            }
+            let inflated = self.find(grain, record);
+            if !wanted.is_empty() {
+                // The first is done here.
+                self.inflated.submit(&inflated);
+            }
+            wanted.push_back(Wanted {
+                grain,
+                record,
+                inflated,
+                skipped: buffer_len(SectorCount::new(size.offset_in(run.range.start()))),
+                part,
+            });
+            if wanted.len() > self.inflated.depth()
+                && let Some(oldest) = wanted.pop_front()
+            {
+                self.copy(oldest)?;
             }
         }
-        Ok(())
+        wanted.into_iter().try_for_each(|wanted| self.copy(wanted))
     }
 
     fn map<'a>(&'a self, range: SectorRange) -> Box<dyn Iterator<Item = MapRun> + Send + 'a> {

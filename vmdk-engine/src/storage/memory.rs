@@ -134,6 +134,9 @@ impl Storage for MemoryStorage {
     }
 
     fn try_lock(&self) -> io::Result<bool> {
+        if self.locked_here.load(Ordering::Acquire) {
+            return Ok(true);
+        }
         let free = !self.shared.locked.swap(true, Ordering::AcqRel);
         if free {
             self.locked_here.store(true, Ordering::Release);
@@ -170,6 +173,7 @@ mod tests {
         let one = MemoryStorage::default();
         let two = one.clone();
         assert!(one.try_lock().expect("lock"));
+        assert!(one.try_lock().expect("lock"), "it is its own");
         assert!(!two.try_lock().expect("lock"));
         drop(one);
         assert!(two.try_lock().expect("lock"));

@@ -220,13 +220,10 @@ fn check_equal_size(line: &ExtentLine, header: SectorCount) -> Result<(), LinkEr
     Err(LinkError::SizesDiffer { line, header })
 }
 
-/// The line's size counts. The header may have more up to the next grain, or to the next 64 KiB as VirtualBox writes
-/// it; less would leave sectors without a place, and much more means that one of the two is wrong.
 fn check_size(line: &ExtentLine, shape: &SparseShape) -> Result<(), LinkError> {
-    let (line, header) = (line.sectors.get(), shape.capacity.get());
-    let rounded = line.checked_next_multiple_of(128).unwrap_or(u64::MAX);
-    if (line..=rounded.max(shape.grain.round_up(line))).contains(&header) {
+    if shape.grain.agree(line.sectors, shape.capacity) {
         return Ok(());
     }
+    let (line, header) = (line.sectors.get(), shape.capacity.get());
     Err(LinkError::SizesDiffer { line, header })
 }
