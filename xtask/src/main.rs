@@ -1,6 +1,7 @@
 //! The project's own commands; `cargo xtask` lists them.
 
 mod artefacts;
+mod bench;
 mod bindings;
 mod checks;
 mod ci;
@@ -20,6 +21,8 @@ cargo xtask COMMAND
 
   test [-- ARGUMENTS]   install what the tests need where that is possible, build, run all tests
   ci                    everything that CI runs: format, lints, tests, docs, generated files, symbols
+  bench [--rounds N] [--only TEXT] [--folder DIR] [--markdown FILE] [--json FILE]
+                        measure speed against QEMU's programs, and print ratios
   fuzz [TARGET...] [--seconds N]
                         run the fuzz targets, each so long (60 s), and keep what they learn
   dist DIR              lay our shared library out as a VDDK distribution
@@ -45,6 +48,7 @@ fn run(command: &str, rest: &[String]) -> Result {
     match (command, rest) {
         ("test", rest) => test::run(rest),
         ("ci", []) => ci::run_everything(),
+        ("bench", rest) => bench::run_all(rest),
         ("fuzz", rest) => fuzz::run_targets(rest),
         ("dist", [folder]) => artefacts::dist(folder.as_ref()),
         ("bindings", rest) => bindings::run(rest),

@@ -1,0 +1,48 @@
+//! How long a program runs, and how much processor time it takes.
+
+use std::process::Stdio;
+
+use crate::Result;
+use crate::shell::command;
+
+/// Seconds of one run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Time {
+    /// On the clock.
+    pub(super) wall: f64,
+    /// Of all its threads and children, in the program and in the kernel.
+    pub(super) cpu: f64,
+}
+
+/// Runs a command line, its output thrown away. The shell's own `time` knows milliseconds of processor time, which the
+/// standard library has no way to ask for.
+pub(super) fn of(line: &[String]) -> Result<Time> {
+    let output = command("bash")
+        .args([
+            "-c",
+            "TIMEFORMAT='%3R %3U %3S'; time \"$@\" > /dev/null",
+            "bash",
+        ])
+        .args(line)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .output()?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        return Err(format!("{}: {}\n{errors}", line.join(" "), output.status).into());
+    }
+    let numbers: Vec<f64> = errors
+        .lines()
+        .last()
+        .unwrap_or_default()
+        .split(' ')
+        .map(str::parse)
+        .collect::<Result<_, _>>()?;
+    match numbers[..] {
+        [wall, user, system] => Ok(Time {
+            wall,
+            cpu: user + system,
+        }),
+        _ => Err(format!("the shell's account of the time is unclear: {errors}").into()),
+    }
+}
