@@ -197,6 +197,17 @@ impl From<io::Error> for GateError {
     }
 }
 
+/// For a file that was opened before.
+impl From<GateError> for io::Error {
+    fn from(error: GateError) -> Self {
+        match error {
+            GateError::Io(error) | GateError::NoLock(error) => error,
+            GateError::NotFound => Self::new(io::ErrorKind::NotFound, GateError::NotFound),
+            error => Self::other(error),
+        }
+    }
+}
+
 impl GateError {
     fn unsupported() -> Self {
         Self::Io(io::ErrorKind::Unsupported.into())

@@ -20,7 +20,8 @@
 //!
 //! Memory is bounded whatever the capacity: for each link 4 bytes for each table of a sparse disk, of which there is
 //! one for 32 MiB (2 MiB in `vmfsSparse`, 16 MiB in `seSparse`); at most 16 MiB of cached grain tables and 4 MiB of
-//! changed ones (32 MiB in `vmfsSparse`), 8 MiB of inflated grains.
+//! changed ones (32 MiB in `vmfsSparse`), 8 MiB of inflated grains. So are file descriptors: of the extents of a chain,
+//! 64 stay open, and 64 of all others are open at a time.
 //!
 //! ```
 //! use std::fs;

@@ -6,6 +6,7 @@
 mod byte_locks;
 mod file;
 mod memory;
+pub(crate) mod pool;
 
 use std::fmt;
 use std::io;

@@ -22,6 +22,7 @@ use crate::disk::OpenOptions;
 use crate::error::Error;
 use crate::extent::cache::{CACHE_BYTES, TableCache};
 use crate::gate::{FileAccess, OpenedFile};
+use crate::storage::pool::FilePool;
 
 /// Whether the descriptor marks the disk's files as thin.
 pub(super) fn is_thin(descriptor: &Descriptor) -> bool {
@@ -32,6 +33,7 @@ pub(super) fn is_thin(descriptor: &Descriptor) -> bool {
 #[derive(Debug)]
 pub(crate) struct SharedCaches {
     tables: Arc<TableCache>,
+    files: Arc<FilePool>,
     next_extent: u32,
 }
 
@@ -39,6 +41,7 @@ impl SharedCaches {
     pub(crate) fn new() -> Self {
         Self {
             tables: Arc::new(TableCache::new(CACHE_BYTES)),
+            files: Arc::new(FilePool::new()),
             next_extent: 0,
         }
     }
@@ -89,7 +92,7 @@ impl Link {
         let text = Text::read(&*file.storage)?;
         let descriptor = text.descriptor;
         rules::check_descriptor(&descriptor, options)?;
-        let mut opening = Opening::new(&file, &descriptor, options);
+        let mut opening = Opening::new(&file, &descriptor, options, &caches.files);
         let place = DescriptorFile::new(file.clone(), text.start, text.embedded_in.as_ref());
         let parts = match text.embedded_in {
             Some(shape) => vec![opening.embedded(shape)?],

@@ -17,10 +17,18 @@ pub(super) struct ProcessId {
 
 /// This process.
 pub(super) fn own() -> ProcessId {
-    let pid = process::id();
-    ProcessId {
-        pid,
-        created: status(pid).map(|status| status.created),
+    static OWN: OnceLock<ProcessId> = OnceLock::new();
+    let ask = || {
+        let pid = process::id();
+        let created = status(pid).map(|status| status.created);
+        ProcessId { pid, created }
+    };
+    let own = OWN.get_or_init(ask);
+    // Not so in a process that was forked off.
+    if own.pid == process::id() {
+        own.clone()
+    } else {
+        ask()
     }
 }
 

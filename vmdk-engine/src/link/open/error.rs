@@ -33,12 +33,10 @@ pub(super) enum LinkError {
     Capacity(u64),
     #[error("the grain directories of all extents have {0} entries, more than any real disk needs")]
     Directories(u64),
-    #[error("the descriptor names the same file twice")]
+    #[error("the descriptor names itself or a file twice")]
     SameFileTwice,
     #[error("the descriptor's {key} of \"{value}\" is not supported")]
     SectorSize { key: &'static str, value: String },
-    #[error("opened through its descriptor, the file is not a sparse extent")]
-    NotSparse,
     #[error("a space-efficient sparse extent can only be opened for reading")]
     ReadOnlySeSparse,
 }
@@ -53,8 +51,7 @@ impl Cause for LinkError {
             | Self::SizesDiffer { .. }
             | Self::Capacity(_)
             | Self::Directories(_)
-            | Self::SameFileTwice
-            | Self::NotSparse => ErrorKind::InvalidDisk,
+            | Self::SameFileTwice => ErrorKind::InvalidDisk,
             Self::NativeSnapshot
             | Self::Device(_)
             | Self::ReadOnlyDevice(_)

@@ -1,7 +1,8 @@
 //! Opening the files that the extent lines name, and comparing each with its line.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::io;
 use std::sync::Arc;
 
 use disk_units::{Sector, SectorCount};
@@ -15,8 +16,9 @@ use crate::extent::cowd;
 use crate::extent::header::{HeaderError, SparseShape};
 use crate::extent::sesparse::SeSparseShape;
 use crate::fuse::Fuse;
-use crate::gate::{ExtentRefused, FileAccess, OpenedFile};
+use crate::gate::{ExtentRefused, FileAccess, FileIdentity, OpenedFile};
 use crate::lock::FileLock;
+use crate::storage::pool::{FilePool, Reopen};
 
 /// An extent whose file is open and checked, but whose caches do not exist yet.
 pub(super) struct Part {
@@ -39,6 +41,9 @@ pub(super) struct Opening<'a> {
     disk: &'a OpenedFile,
     pub(super) descriptor: &'a Descriptor,
     options: &'a OpenOptions,
+    files: Arc<FilePool>,
+    /// What the lines so far name.
+    seen: BTreeSet<FileIdentity>,
     pub(super) fuse: Arc<Fuse>,
     pub(super) locks: Vec<FileLock>,
 }
@@ -48,11 +53,14 @@ impl<'a> Opening<'a> {
         disk: &'a OpenedFile,
         descriptor: &'a Descriptor,
         options: &'a OpenOptions,
+        files: &Arc<FilePool>,
     ) -> Self {
         Self {
             disk,
             descriptor,
             options,
+            files: Arc::clone(files),
+            seen: BTreeSet::new(),
             fuse: Arc::default(),
             locks: Vec::new(),
         }
@@ -84,19 +92,14 @@ impl<'a> Opening<'a> {
     /// The extents in files of their own.
     pub(super) fn named_extents(&mut self) -> Result<Vec<Part>, Error> {
         let mut parts = Vec::new();
-        let mut seen = BTreeSet::from([self.disk.identity]);
         let mut partitions = Partitions::of(self.descriptor);
         for line in self.descriptor.extents() {
             let part = self.named_extent(line, &mut partitions)?;
-            if let Some(file) = &part.file {
-                let may_write = partitions.take(&part, file) || !self.options.is_writable();
-                if !may_write || file.identity == self.disk.identity {
-                    return Err(LinkError::SameFileTwice.into());
-                }
-                if seen.insert(file.identity) {
-                    // Another descriptor may name it too.
-                    self.locks.push(self.options.lock(file, part.is_writable)?);
-                }
+            if let Some(file) = &part.file
+                && !partitions.take(&part, file)
+                && self.options.is_writable()
+            {
+                return Err(LinkError::SameFileTwice.into());
             }
             if !part.size.is_zero() {
                 parts.push(part);
@@ -105,7 +108,11 @@ impl<'a> Opening<'a> {
         Ok(parts)
     }
 
-    fn named_extent(&self, line: &ExtentLine, partitions: &mut Partitions) -> Result<Part, Error> {
+    fn named_extent(
+        &mut self,
+        line: &ExtentLine,
+        partitions: &mut Partitions,
+    ) -> Result<Part, Error> {
         let part = |format, file, is_writable| Part {
             size: line.sectors,
             format,
@@ -129,7 +136,8 @@ impl<'a> Opening<'a> {
         if line.kind.is_device() {
             self.check_device(line, &name, may_write)?;
         }
-        let file = partitions.open(line, access, || self.open_extent(&name, access))?;
+        let file = partitions.open(line, access, || self.open_extent(name, access))?;
+        self.lock(&file, may_write)?;
         let format = match line.kind {
             ExtentKind::Flat | ExtentKind::Vmfs | ExtentKind::VmfsRaw | ExtentKind::VmfsRdm => {
                 Format::Flat { first: line.offset }
@@ -160,11 +168,39 @@ impl<'a> Opening<'a> {
         Ok(())
     }
 
-    fn open_extent(&self, name: &OsStr, access: FileAccess) -> Result<OpenedFile, Error> {
-        self.options
-            .open_gate()
-            .open_extent(&self.disk.path, name, access)
-            .map_err(|error| ExtentRefused::new(name, error).into())
+    fn open_extent(&self, name: OsString, access: FileAccess) -> Result<OpenedFile, Error> {
+        self.files.make_room();
+        let gate = self.options.shared_gate();
+        let mut file = gate
+            .open_extent(&self.disk.path, &name, access)
+            .map_err(|error| ExtentRefused::new(&name, error))?;
+        let reopen = || -> Reopen {
+            let disk = self.disk.path.clone();
+            let identity = file.identity;
+            Box::new(move || {
+                let file = gate.open_extent(&disk, &name, access)?;
+                if file.identity != identity {
+                    return Err(io::Error::other(
+                        "another file has taken the place of this one since the disk was opened",
+                    ));
+                }
+                Ok(file.storage)
+            })
+        };
+        file.storage = self.files.adopt(Arc::clone(&file.storage), reopen);
+        Ok(file)
+    }
+
+    /// Before anything in the file is looked at: what a writer leaves unfinished is none of our business.
+    fn lock(&mut self, file: &OpenedFile, is_written: bool) -> Result<(), Error> {
+        if file.identity == self.disk.identity {
+            return Err(LinkError::SameFileTwice.into());
+        }
+        if self.seen.insert(file.identity) {
+            // Another descriptor may name it too.
+            self.locks.push(self.options.lock(file, is_written)?);
+        }
+        Ok(())
     }
 
     fn load_shape(
@@ -173,9 +209,6 @@ impl<'a> Opening<'a> {
         file: &OpenedFile,
         may_write: bool,
     ) -> Result<Format, Error> {
-        if file.identity == self.disk.identity {
-            return Err(LinkError::NotSparse.into());
-        }
         let storage = &*file.storage;
         let mut shape = match line.kind {
             ExtentKind::SeSparse => {
