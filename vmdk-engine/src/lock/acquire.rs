@@ -1,11 +1,10 @@
 //! Getting into a lock folder, waiting for one's turn, and getting out again.
 //!
 //! Whoever wants a lock announces that it is choosing a number, takes one more than the highest there is, and enters
-//! its lock file. Then it waits until nobody else is choosing, and until no conflicting lock has a smaller number: what
+//! its lock file. Then it waits until whoever is choosing has finished, and until no conflicting lock has a smaller number: what
 //! Lamport called a bakery. Nothing of it needs more of a file system than that names are made, renamed and removed at
 //! once, so that it works over a network, too.
 
-use std::collections::HashMap;
 use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -146,14 +145,14 @@ impl Held {
     /// Waits until it is this lock's turn.
     fn wait(&self, open: &OpenFolder, patience: Duration) -> Result<(), GateError> {
         let start = Instant::now();
-        let mut stuck = Stuck::default();
+        let mut choosing = Choosing::now(open).map_err(GateError::NoLock)?;
         let mut choosing_poll = CHOOSING_POLL;
         let mut poll = FIRST_POLL;
         loop {
             // In this order: who has finished choosing before this has a lock file before that.
-            let is_choosing = stuck.look(open).map_err(GateError::NoLock)?;
+            let is_chosen = choosing.is_over(open);
             let Some(other) = self.first_before(open)? else {
-                if !is_choosing {
+                if is_chosen {
                     return Ok(());
                 }
                 thread::sleep(pause(choosing_poll));
@@ -221,32 +220,37 @@ impl Drop for Held {
     }
 }
 
-/// Who was seen choosing since when.
-#[derive(Debug, Default)]
-struct Stuck(HashMap<u16, ((u64, i64), Instant)>);
+/// Who was choosing when a lock file had just been entered. Who begins later finds that file, and comes behind it.
+#[derive(Debug)]
+struct Choosing {
+    since: Instant,
+    others: Vec<(Entry, (u64, i64))>,
+}
 
-impl Stuck {
-    /// Whether anybody is choosing. Who does nothing else for a long time has died at it, and is removed.
-    fn look(&mut self, open: &OpenFolder) -> io::Result<bool> {
-        let now = Instant::now();
-        let mut seen = HashMap::new();
-        for entry in open.entries(Kind::Choosing)? {
-            let Some(identity) = open.identity(entry) else {
-                continue;
-            };
-            let since = match self.0.get(&entry.digits) {
-                Some((before, since)) if *before == identity => *since,
-                _ => now,
-            };
-            if now.duration_since(since) > MOST_CHOOSING {
-                tracing::warn!(digits = entry.digits, "an unfinished lock is removed");
+impl Choosing {
+    fn now(open: &OpenFolder) -> io::Result<Self> {
+        let others = open.entries(Kind::Choosing)?.into_iter();
+        let others = others.filter_map(|entry| Some((entry, open.identity(entry)?)));
+        Ok(Self {
+            since: Instant::now(),
+            others: others.collect(),
+        })
+    }
+
+    /// Whether all of them have finished. Who does nothing for a long time has died at it, and is removed.
+    fn is_over(&mut self, open: &OpenFolder) -> bool {
+        self.others
+            .retain(|(entry, before)| open.identity(*entry) == Some(*before));
+        if self.since.elapsed() > MOST_CHOOSING {
+            for (entry, _) in self.others.drain(..) {
+                tracing::warn!(
+                    digits = entry.digits,
+                    "a lock that was never finished is removed"
+                );
                 open.remove(Entry::new(Kind::Draft, entry.digits));
                 open.remove(entry);
-            } else {
-                seen.insert(entry.digits, (identity, since));
             }
         }
-        self.0 = seen;
-        Ok(!self.0.is_empty())
+        self.others.is_empty()
     }
 }
