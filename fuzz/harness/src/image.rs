@@ -150,6 +150,24 @@ pub(crate) fn cowd(capacity: u32, grain: u32, grains: &Grains) -> Vec<u8> {
     image
 }
 
+/// The geometry that the header of a base has.
+pub(crate) const GEOMETRY: [u8; 12] = [8, 0, 0, 0, 16, 0, 0, 0, 63, 0, 0, 0];
+
+/// A COWD file that says in its header what there is no descriptor for: its geometry, or its parent's name and
+/// generation, and its own generation, which in a child is larger by 13.
+pub(crate) fn bare(mut image: Vec<u8>, name: &[u8], generation: u32) -> Vec<u8> {
+    put(&mut image, 32, name);
+    let is_base = name == GEOMETRY;
+    let (own, parent) = if is_base {
+        (generation, 0)
+    } else {
+        (generation + 13, generation)
+    };
+    put(&mut image, 1056, &parent.to_le_bytes());
+    put(&mut image, 1060, &own.to_le_bytes());
+    image
+}
+
 /// A space-efficient sparse extent, its regions as small as they may be.
 pub(crate) fn se_sparse(capacity: u64, grains: &Grains) -> Vec<u8> {
     const DIRECTORY: u64 = 4;

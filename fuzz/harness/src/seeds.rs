@@ -1,7 +1,9 @@
 //! Small disks for the fuzzer to begin with.
 
 use crate::Target;
-use crate::image::{Grain, Grains, Sparse, child, cowd, se_sparse, some_grains, stored, text};
+use crate::image::{
+    GEOMETRY, Grain, Grains, Sparse, bare, child, cowd, se_sparse, some_grains, stored, text,
+};
 use crate::target::{pack, stream_of};
 
 /// 4 KiB of sevens, compressed with zlib 1.2.13 at level 9.
@@ -30,6 +32,14 @@ pub fn seeds(target: Target) -> Vec<(&'static str, Vec<u8>)> {
             ("one_sector", cowd(8192, 1, &with_zero(some_grains(4100)))),
             ("large_grains", cowd(40_000, 8, &some_grains(4200))),
             ("empty", cowd(128, 1, &Grains::new())),
+            (
+                "bare_base",
+                bare(cowd(8192, 1, &some_grains(40)), &GEOMETRY, 7),
+            ),
+            (
+                "bare_child",
+                bare(cowd(8192, 1, &with_zero(some_grains(50))), b"base.vmdk", 7),
+            ),
         ],
         Target::SeSparse => vec![
             ("near", se_sparse(1000, &with_zero(some_grains(60)))),

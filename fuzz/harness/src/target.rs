@@ -55,7 +55,10 @@ impl Target {
         match self {
             Self::Descriptor => vec![described(input)],
             Self::Sparse => named_and_alone("RW", input),
-            Self::Cowd => vec![delta("VMFSSPARSE", u64::from(word(input, 12)), input)],
+            Self::Cowd => vec![
+                delta("VMFSSPARSE", u64::from(word(input, 12)), input),
+                bare_cowd(input),
+            ],
             Self::SeSparse => vec![delta("SESPARSE", long(input, 16), input)],
             Self::Stream => named_and_alone("RDONLY", &stream_of(input)),
             Self::OpenAnything => vec![unpack(input)],
@@ -127,6 +130,15 @@ fn delta(kind: &str, capacity: u64, extent: &[u8]) -> Files {
     named(&image::child(&image::text("custom", &[line])), extent)
         .with("base.vmdk", image::text("custom", &lines))
         .with("flat", vec![0x11; 64 * 512])
+}
+
+/// A COWD file as a disk of its own, over a base that may fit it.
+fn bare_cowd(bytes: &[u8]) -> Files {
+    let grains = image::some_grains(9);
+    Files::default().with("disk.vmdk", bytes).with(
+        "base.vmdk",
+        image::bare(image::cowd(8192, 1, &grains), &image::GEOMETRY, 7),
+    )
 }
 
 /// The bytes of a stream: the input itself if it has the signature of one.
