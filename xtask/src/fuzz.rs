@@ -138,8 +138,9 @@ fn fuzz(name: &str, seconds: u64, folder: &Path, programs: &Path) -> Result<Run>
         .args(["-timeout=10", "-rss_limit_mb=2048", "-malloc_limit_mb=256"])
         .args([
             "-len_control=0",
-            "-use_value_profile=1",
+            "-entropic=0",
             "-print_final_stats=1",
+            "-detect_leaks=0",
         ])
         .stdout(File::create(&log)?)
         .stderr(OpenOptions::new().append(true).open(&log)?)

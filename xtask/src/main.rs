@@ -6,6 +6,7 @@ mod bindings;
 mod checks;
 mod ci;
 mod fuzz;
+mod kill;
 mod peers;
 mod shell;
 mod symbols;
@@ -25,6 +26,7 @@ cargo xtask COMMAND
                         measure speed against QEMU's programs, and print ratios
   fuzz [TARGET...] [--seconds N]
                         run the fuzz targets, each so long (60 s), and keep what they learn
+  kill [--runs N]       kill a server under load N times (200), and look at what is left each time
   dist DIR              lay our shared library out as a VDDK distribution
   bindings [--check]    generate the bindings from the headers, or compare
   symbols LIBRARY       compare the exported symbols of a library with the headers";
@@ -50,6 +52,7 @@ fn run(command: &str, rest: &[String]) -> Result {
         ("ci", []) => ci::run_everything(),
         ("bench", rest) => bench::run_all(rest),
         ("fuzz", rest) => fuzz::run_targets(rest),
+        ("kill", rest) => kill::run_many(rest),
         ("dist", [folder]) => artefacts::dist(folder.as_ref()),
         ("bindings", rest) => bindings::run(rest),
         ("symbols", rest) => symbols::run(rest),

@@ -12,7 +12,7 @@ use vmdk_engine::{
 };
 
 /// No file may grow beyond this, so that memory stays bounded whatever a header says.
-const MAX_FILE: u64 = 32 << 20;
+const MAX_FILE: u64 = 8 << 20;
 
 /// Named files. Clones share the bytes; [`Files::copy`] does not.
 #[derive(Clone, Debug, Default)]
