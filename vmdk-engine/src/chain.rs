@@ -26,6 +26,7 @@ use crate::progress::Watcher;
 use crate::units::{part_of, range_of};
 
 pub(crate) use layers::Layers;
+pub(crate) use open::find_parent;
 
 /// The granularity of disks without grains.
 const USUAL_GRAIN: SectorCount = SectorCount::new(128);
@@ -138,6 +139,10 @@ impl Chain {
     /// The link that was opened.
     pub(crate) fn path(&self) -> &Path {
         self.leaf.path()
+    }
+
+    pub(crate) fn leaf(&self) -> &Link {
+        &self.leaf
     }
 
     pub(crate) fn capacity(&self) -> SectorCount {

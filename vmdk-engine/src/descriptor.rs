@@ -359,15 +359,26 @@ impl Descriptor {
     ///
     /// The id keeps its number of digits, and the long id its length, so that nothing else moves.
     pub(crate) fn renew_content_id(&mut self, random: [u8; 16]) -> Option<Vec<Patch>> {
-        let old = self.cid?;
-        let place = self.find("CID")?.value.clone();
-        let digits = u32::try_from(place.len()).unwrap_or(8).min(8);
-        let mask = u32::MAX >> 32_u32.saturating_sub(digits.saturating_mul(4)).min(31);
+        let digits = self.content_id_digits()?;
         let [a, b, c, d, long @ ..] = random;
-        let mut id = u32::from_le_bytes([a, b, c, d]) & mask;
-        while id == old || is_reserved_cid(id) {
-            id = id.wrapping_add(1) & mask;
-        }
+        let id = fitting_content_id(u32::from_le_bytes([a, b, c, d]), digits, self.cid?);
+        self.set_content_id(id, long)
+    }
+
+    /// How many hexadecimal digits there are for the content id.
+    pub(crate) fn content_id_digits(&self) -> Option<usize> {
+        Some(self.find("CID")?.value.len())
+    }
+
+    /// How many hexadecimal digits there are for that of the parent.
+    pub(crate) fn parent_id_digits(&self) -> Option<usize> {
+        Some(self.find("parentCID")?.value.len())
+    }
+
+    /// Gives the link this content id, which fits, and a long id that begins with `long`; see
+    /// [`Self::renew_content_id`].
+    pub(crate) fn set_content_id(&mut self, id: u32, long: [u8; 12]) -> Option<Vec<Patch>> {
+        let place = self.find("CID")?.value.clone();
         self.cid = Some(id);
         let width = place.len();
         let mut patches = vec![Patch {
@@ -385,6 +396,19 @@ impl Descriptor {
                 bytes: text.into_bytes(),
             });
         }
+        self.apply(&patches);
+        Some(patches)
+    }
+
+    /// Notes what content id the parent has now, which fits; returns what has to change in the file.
+    pub(crate) fn set_parent_id(&mut self, id: u32) -> Option<Vec<Patch>> {
+        let place = self.find("parentCID")?.value.clone();
+        let width = place.len();
+        self.parent_cid = id;
+        let patches = vec![Patch {
+            position: place.start,
+            bytes: format!("{id:0width$x}").into_bytes(),
+        }];
         self.apply(&patches);
         Some(patches)
     }
@@ -437,6 +461,17 @@ fn is_opaque(line: &[u8]) -> bool {
         && line
             .iter()
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'='))
+}
+
+/// The content id nearest to `wish` that has so many digits, is neither reserved nor `old`.
+pub(crate) fn fitting_content_id(wish: u32, digits: usize, old: u32) -> u32 {
+    let digits = u32::try_from(digits).unwrap_or(8).min(8);
+    let mask = u32::MAX >> 32_u32.saturating_sub(digits.saturating_mul(4)).min(31);
+    let mut id = wish & mask;
+    while id == old || is_reserved_cid(id) {
+        id = id.wrapping_add(1) & mask;
+    }
+    id
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {

@@ -129,6 +129,11 @@ pub(crate) trait Extent: fmt::Debug + Send + Sync {
         Ok(())
     }
 
+    /// Forgets everything that takes space, so that what is below shows there, under the same rules.
+    fn empty(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Makes durable what was written before.
     fn flush(&self) -> Result<(), Error> {
         Ok(())

@@ -58,6 +58,7 @@
 )]
 
 mod chain;
+mod commit;
 mod create;
 mod descriptor;
 mod descriptor_file;
@@ -80,6 +81,7 @@ mod stream;
 mod units;
 mod worker;
 
+pub use commit::{AfterCommit, CommitOptions, commit};
 pub use create::CreateOptions;
 pub use disk::{AttachError, Disk, OpenOptions};
 pub use disk_units::{ByteLen, SECTOR_SIZE, Sector, SectorCount, SectorRange};

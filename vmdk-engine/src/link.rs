@@ -1,5 +1,6 @@
 //! One link of a chain: a descriptor and the extents that it names, open.
 
+mod ids;
 mod new_stream;
 mod open;
 mod space;
@@ -11,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use disk_units::{Sector, SectorCount, SectorRange};
 use parking_lot::{Mutex, RwLock};
 
-use crate::descriptor::{ContentMark, Descriptor, ParentReference};
+use crate::descriptor::{ContentMark, Descriptor, ParentReference, Patch};
 use crate::descriptor_file::DescriptorFile;
 use crate::error::{Error, Refusal};
 use crate::extent::cache::TableCache;
@@ -24,7 +25,7 @@ use crate::map::Allocation;
 use crate::random::random;
 use crate::units::{range_of, relative, shifted, take_front, take_front_mut};
 
-pub(crate) use self::open::SharedCaches;
+pub(crate) use self::open::{SharedCaches, read_descriptor};
 
 /// So many grain tables may be changed in memory only: 4 MiB, which describe 64 GiB of the guest.
 const MAX_CHANGED_TABLES: usize = 2048;
@@ -300,6 +301,12 @@ impl Link {
         std::iter::once(self.identity()).chain(extents)
     }
 
+    /// The files of the extents.
+    pub(crate) fn extent_paths(&self) -> impl Iterator<Item = &Path> + '_ {
+        let files = self.extents.iter();
+        files.filter_map(|placed| placed.path.as_deref())
+    }
+
     /// The largest grain of any extent.
     pub(crate) fn grain(&self) -> Option<SectorCount> {
         self.extents
@@ -326,7 +333,7 @@ impl Link {
             })
     }
 
-    fn check_all_writable(&self, range: SectorRange) -> Result<(), Error> {
+    pub(crate) fn check_all_writable(&self, range: SectorRange) -> Result<(), Error> {
         self.pieces(range)
             .try_for_each(|(placed, _)| placed.check_writable())
     }
@@ -354,8 +361,12 @@ impl Link {
 
     fn renew_content_id(&self) -> Result<(), Error> {
         let patches = self.descriptor.write().renew_content_id(random()?);
+        self.write_ids(&patches.unwrap_or_default())
+    }
+
+    fn write_ids(&self, patches: &[Patch]) -> Result<(), Error> {
         let file = self.descriptor_file.read();
-        file.patch(&patches.unwrap_or_default())?;
+        file.patch(patches)?;
         file.sync()
     }
 

@@ -18,19 +18,30 @@ impl Chain {
         if !self.parents.links.is_empty() {
             return Err(ChainError::HasParent.into());
         }
+        if parent.leaf.mark() != Some(reference.mark) {
+            self.check_apart(parent)?;
+            return Err(ChainError::other_content(&parent.leaf, reference.mark).into());
+        }
+        self.check_fit(parent)
+    }
+
+    /// The same but for the content id.
+    pub(crate) fn check_fit(&self, parent: &Self) -> Result<(), Error> {
+        self.check_apart(parent)?;
+        check_pair(&self.leaf, &parent.leaf)?;
+        if parent.links().count() > MAX_PARENTS {
+            return Err(ChainError::TooDeep.into());
+        }
+        Ok(())
+    }
+
+    fn check_apart(&self, parent: &Self) -> Result<(), ChainError> {
         let own: BTreeSet<FileIdentity> = self.leaf.files().collect();
         if let Some(shared) = parent
             .links()
             .find(|link| link.files().any(|file| own.contains(&file)))
         {
-            return Err(ChainError::Loop(shared.path().to_owned()).into());
-        }
-        if parent.leaf.mark() != Some(reference.mark) {
-            return Err(ChainError::other_content(&parent.leaf, reference.mark).into());
-        }
-        check_pair(&self.leaf, &parent.leaf)?;
-        if parent.links().count() > MAX_PARENTS {
-            return Err(ChainError::TooDeep.into());
+            return Err(ChainError::Loop(shared.path().to_owned()));
         }
         Ok(())
     }

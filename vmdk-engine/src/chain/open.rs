@@ -89,6 +89,7 @@ impl Chain {
             options: options.for_parents(leaf.files()),
             caches,
             seen: BTreeSet::from([leaf.identity()]),
+            accepts: &has_mark,
         };
         loop {
             let child = parents.links.last().unwrap_or(&leaf);
@@ -98,7 +99,7 @@ impl Chain {
             if parents.links.len() >= MAX_PARENTS {
                 return Err(Error::from(ChainError::TooDeep).at(leaf.path()));
             }
-            match search.parent(child, &reference) {
+            match search.parent(child.path(), &reference) {
                 Ok(parent) => {
                     let error = check_capacity(child, &parent, options)
                         .and_then(|()| check_apart(&leaf, &parent, options));
@@ -126,6 +127,31 @@ fn check_capacity(child: &Link, parent: &Link, options: &OpenOptions) -> Result<
         return Ok(());
     }
     check_pair(child, parent)
+}
+
+/// Where the parent of a child is whose descriptor is the file `child`: the first place that the hint may mean with a
+/// disk that is accepted for the content that the child names. Nothing stays open.
+pub(crate) fn find_parent(
+    child: (&Path, FileIdentity),
+    reference: Option<&ParentReference>,
+    options: &OpenOptions,
+    accepts: &dyn Fn(&Link, ContentMark) -> bool,
+) -> Result<PathBuf, Error> {
+    let mut search = Search {
+        options: options.clone().writable(false),
+        caches: SharedCaches::new(),
+        seen: BTreeSet::from([child.1]),
+        accepts,
+    };
+    match search.parent(child.0, reference.ok_or(ChainError::Base)?) {
+        Ok(parent) => Ok(parent.path().to_owned()),
+        Err(Failed::Missing(error)) => Err(error.into()),
+        Err(Failed::Unusable(error)) => Err(error),
+    }
+}
+
+fn has_mark(link: &Link, mark: ContentMark) -> bool {
+    link.mark() == Some(mark)
 }
 
 /// Parents and children have one size; what a child's surplus should read as is not defined.
@@ -158,29 +184,31 @@ enum Failed {
 }
 
 /// What opening parents needs.
-struct Search {
+struct Search<'a> {
     options: OpenOptions,
     caches: SharedCaches,
     /// The descriptors of the links so far: a link that comes again would come for ever.
     seen: BTreeSet<FileIdentity>,
+    /// Whether a link has the content that its child names.
+    accepts: &'a dyn Fn(&Link, ContentMark) -> bool,
 }
 
-impl Search {
+impl Search<'_> {
     /// The parent of `child`: the first candidate that opens and has the right content id.
     ///
     /// If there is none, a wrong content id says most, and then whatever was wrong with the most likely candidate.
-    fn parent(&mut self, child: &Link, reference: &ParentReference) -> Result<Link, Failed> {
+    fn parent(&mut self, child: &Path, reference: &ParentReference) -> Result<Link, Failed> {
         let name = reference
             .file_name()
             .map_err(|error| Failed::Unusable(error.into()))?
             .ok_or(Failed::Missing(ChainError::NoHint))?;
         let mut first_error: Option<Error> = None;
         for place in hint::candidates(&name) {
-            let file = match self.options.open_gate().open_parent(child.path(), &place) {
+            let file = match self.options.open_gate().open_parent(child, &place) {
                 Ok(file) => file,
                 Err(GateError::NotFound) => continue,
                 Err(error) => {
-                    let path = child.path().parent().unwrap_or(Path::new("")).join(&place);
+                    let path = child.parent().unwrap_or(Path::new("")).join(&place);
                     first_error.get_or_insert_with(|| Error::from(error).at(&path));
                     continue;
                 }
@@ -189,7 +217,7 @@ impl Search {
                 ChainError::Loop(file.path).into()
             } else {
                 match Link::open_file(file, &self.options, &mut self.caches) {
-                    Ok(link) if link.mark() == Some(reference.mark) => {
+                    Ok(link) if (self.accepts)(&link, reference.mark) => {
                         self.seen.insert(link.identity());
                         return Ok(link);
                     }

@@ -494,6 +494,10 @@ impl Extent for SparseExtent {
         self.put_in_order(self.writer()?, work)
     }
 
+    fn empty(&self) -> Result<(), Error> {
+        self.forget(self.writer()?)
+    }
+
     fn flush(&self) -> Result<(), Error> {
         match &self.writer {
             Some(writer) => self.write_back(writer),

@@ -22,11 +22,17 @@ use crate::disk::OpenOptions;
 use crate::error::Error;
 use crate::extent::cache::{CACHE_BYTES, TableCache};
 use crate::gate::{FileAccess, OpenedFile};
+use crate::storage::Storage;
 use crate::storage::pool::FilePool;
 
 /// Whether the descriptor marks the disk's files as thin.
 pub(super) fn is_thin(descriptor: &Descriptor) -> bool {
     descriptor.metadata("thinProvisioned").as_deref() == Some("1")
+}
+
+/// The descriptor in an open file, without its extents.
+pub(crate) fn read_descriptor(storage: &dyn Storage) -> Result<Descriptor, Error> {
+    Ok(Text::read(storage)?.descriptor)
 }
 
 /// What the links of a chain share.

@@ -50,6 +50,12 @@ impl Link {
         work.finish();
         Ok(())
     }
+
+    /// Forgets everything, so that the parents show everywhere.
+    pub(crate) fn empty(&self) -> Result<(), Error> {
+        self.fuse.check()?;
+        self.for_all_written(|extent| extent.empty())
+    }
 }
 
 fn allocated_bytes(extents: &[&PlacedExtent]) -> Result<u64, Error> {

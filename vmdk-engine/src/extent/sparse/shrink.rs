@@ -9,7 +9,7 @@ use disk_units::{ByteLen, SectorCount, SectorRange};
 use super::super::runs::{Place, Run};
 use super::relocate::{BATCH, Move};
 use super::slots::{Lying, Slots};
-use super::{Below, SparseExtent, Writer};
+use super::{Below, Extent, SparseExtent, Writer, grains_around};
 use crate::error::{Error, IoFault};
 use crate::progress::Work;
 use crate::units::{buffer_len, byte_position, clamped, is_zero};
@@ -161,6 +161,29 @@ impl SparseExtent {
                 (true, false) => Ok(()),
             }
         })
+    }
+
+    /// Frees all grains, and gives back what space that leaves.
+    pub(super) fn forget(&self, writer: &Writer) -> Result<(), Error> {
+        for run in self.tables.runs(self.tables.reach()) {
+            let run = run?;
+            match run.place {
+                Place::Unallocated => {}
+                Place::Zeroed => {
+                    let grains = grains_around(self.grain_size(), run.range);
+                    self.tables.set_entries(grains, |_| 0)?;
+                }
+                Place::At(place) => self.free_run(writer, run.range, place, 0)?,
+            }
+            if self.tables.changed_tables() > MAX_CHANGED_TABLES {
+                self.write_back(writer)?;
+            }
+        }
+        self.write_back(writer)?;
+        if self.can_shrink() {
+            writer.space.cut(self.slots(writer)?.end())?;
+        }
+        Ok(())
     }
 
     /// Moves grains from the end of the file into its holes, and cuts off what is left.
