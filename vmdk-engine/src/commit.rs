@@ -118,20 +118,16 @@ impl CommitOptions {
 /// ```
 /// use std::fs;
 ///
-/// use vmdk_engine::{CommitOptions, Disk, OpenOptions, Sector, commit, unwatched};
-/// # use vmdk_engine::{CreateOptions, DiskKind, SectorCount};
-///
+/// use vmdk_engine::{CommitOptions, Disk, DiskKind, OpenOptions, Sector, commit, unwatched};
+/// # use vmdk_engine::{CreateOptions, SectorCount};
 /// # let scratch = tempfile::tempdir()?;
 /// # let folder = scratch.path();
-/// # for name in ["base.vmdk", "child.vmdk"] {
-/// #     let options = CreateOptions::new(DiskKind::SplitSparse, SectorCount::new(2048));
-/// #     Disk::create(folder.join(name), &options, &mut unwatched)?.close()?;
-/// # }
-/// # let base = fs::read_to_string(folder.join("base.vmdk"))?;
-/// # let id = base.lines().find_map(|line| line.strip_prefix("CID=")).unwrap_or_default();
-/// # let parent = format!("parentCID={id}\nparentFileNameHint=\"base.vmdk\"");
-/// # let child = fs::read_to_string(folder.join("child.vmdk"))?;
-/// # fs::write(folder.join("child.vmdk"), child.replace("parentCID=ffffffff", &parent))?;
+/// # let options = CreateOptions::new(DiskKind::MonolithicSparse, SectorCount::new(2048));
+/// # Disk::create(folder.join("base.vmdk"), &options, &mut unwatched)?.close()?;
+/// let base = Disk::open(folder.join("base.vmdk"), &OpenOptions::new())?;
+/// base.create_child(folder.join("child.vmdk"), DiskKind::MonolithicSparse, &mut unwatched)?;
+/// drop(base);
+///
 /// let child = Disk::open(folder.join("child.vmdk"), &OpenOptions::new().writable(true))?;
 /// child.write_at(Sector::new(7), &[1; 512])?;
 /// child.close()?;
