@@ -22,9 +22,14 @@ use disk_units::{ByteLen, SectorCount};
 
 use self::child::ParentOf;
 use self::ids::ContentId;
+<<<<<<< HEAD
 use self::names::DiskName;
 use self::plan::NewExtent;
 use self::text::{NewParent, NewText};
+=======
+use self::plan::{NewExtent, NewFormat};
+use self::text::NewText;
+>>>>>>> eee9d5c (engine: rename and remove disks)
 use crate::disk::{Disk, OpenOptions};
 use crate::draft::{NewFiles, make_draft};
 use crate::error::{Error, ErrorKind, IoFault, Operation};
@@ -32,6 +37,8 @@ use crate::gate::{FileAccess, GateError, OpenGate, OpenedFile};
 use crate::info::DiskKind;
 use crate::progress::{Watcher, Work};
 
+pub(crate) use hint::way_to;
+pub(crate) use names::{DiskName, base_of};
 pub use options::CreateOptions;
 
 impl Disk {
@@ -44,7 +51,7 @@ impl Disk {
     ///
     /// No file is ever overwritten: if one of the names is taken, nothing is made. If it fails, is cancelled by the
     /// `watcher`, or ends in a crash of this process that is caught, what was made is removed. After a crash of the
-    /// machine there is the whole disk, or none; what may be left of its files is removed by removing the disk.
+    /// machine there is the whole disk, or none; what may be left of its files [`unlink`](crate::unlink) removes.
     ///
     /// A [`StreamOptimized`](DiskKind::StreamOptimized) disk is written once, from its first sector to its last, in whole
     /// grains of 128 sectors of which the last may be cut by the end of the disk; grains of zeros may be left out. Until

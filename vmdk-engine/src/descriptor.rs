@@ -24,6 +24,7 @@ use crate::random::hex;
 pub(crate) use encoding::Charset;
 pub(crate) use extent_line::{Access, ExtentKind, ExtentLine};
 pub(crate) use mark::ContentMark;
+pub(crate) use rewrite::Rewrite;
 
 /// More text than this is refused; real descriptors have a few hundred bytes, split ones a few hundred KiB.
 pub(crate) const MAX_TEXT: usize = 1 << 20;

@@ -55,6 +55,10 @@ impl DescriptorFile {
         &self.file
     }
 
+    pub(crate) fn is_embedded(&self) -> bool {
+        self.area.is_some()
+    }
+
     fn storage(&self) -> &Arc<dyn Storage> {
         &self.file.storage
     }

@@ -59,6 +59,7 @@
 
 mod chain;
 mod commit;
+mod closed;
 mod create;
 mod descriptor;
 mod descriptor_file;
@@ -76,9 +77,11 @@ mod lock;
 mod map;
 mod progress;
 mod random;
+mod rename;
 mod storage;
 mod stream;
 mod units;
+mod unlink;
 mod worker;
 
 pub use commit::{AfterCommit, CommitOptions, commit};
@@ -93,5 +96,7 @@ pub use info::{Adapter, DiskInfo, DiskKind};
 pub use lock::{FileLock, LockKind};
 pub use map::{Allocation, Extents, MapExtent};
 pub use progress::{Progress, Watcher, unwatched};
+pub use rename::rename;
 pub use storage::{FileStorage, MemoryStorage, Storage};
+pub use unlink::unlink;
 pub use stream::{StreamGrain, StreamReader, StreamWriter};

@@ -13,7 +13,7 @@ use support::world::World;
 use support::{Numbers, content};
 use vmdk_engine::{
     Adapter, CreateOptions, Disk, DiskKind, ErrorKind, Geometry, OpenOptions, Progress, Sector,
-    SectorCount, unwatched,
+    SectorCount, unlink, unwatched,
 };
 
 const KINDS: [DiskKind; 6] = [
@@ -268,5 +268,69 @@ fn cancelled_anywhere_nothing_is_left() {
             reports += 1;
         }
         assert!(reports >= 2, "{kind:?}: at the start and at the end");
+    }
+}
+
+/// What a crash of the machine leaves is the whole disk, or nothing that opens; removing it makes room for another try.
+#[test]
+fn a_crash_leaves_the_whole_disk_or_none() {
+    for kind in KINDS {
+        let world = World::default();
+        let options = options(kind, 300).gate(world.gate());
+        drop(Disk::create("d.vmdk", &options, &mut unwatched).unwrap());
+        let mut numbers = Numbers::new(9);
+        let mut seen = [0, 0];
+        for events in 0..=world.len() {
+            for attempt in 0..8 {
+                let after = match attempt {
+                    0 => world.killed(events),
+                    _ => world.crashed(events, &mut numbers),
+                };
+                let case = format!("{kind:?}: {events} of {}, {:?}", world.len(), after.names());
+                let gate = options.clone().gate(after.gate());
+                let is_whole = match Disk::open("d.vmdk", &after.options()) {
+                    Ok(disk) => {
+                        assert!(content(&disk).iter().all(|byte| *byte == 0), "{case}");
+                        true
+                    }
+                    Err(error) => {
+                        assert_eq!(error.kind(), ErrorKind::NotFound, "{case}: {error}");
+                        false
+                    }
+                };
+                seen[usize::from(is_whole)] += 1;
+                if is_whole {
+                    unlink("d.vmdk", &after).unwrap();
+                } else if Disk::create("d.vmdk", &gate, &mut unwatched).is_err() {
+                    unlink("d.vmdk", &after).unwrap_or_else(|error| panic!("{case}: {error}"));
+                    assert!(after.names().is_empty(), "{case}: {:?}", after.names());
+                    drop(Disk::create("d.vmdk", &gate, &mut unwatched).unwrap());
+                }
+            }
+        }
+        assert!(seen.iter().all(|count| *count > 0), "{kind:?}: {seen:?}");
+    }
+}
+
+#[test]
+fn what_fails_leaves_nothing_that_opens() {
+    for kind in KINDS {
+        for events in 0.. {
+            let world = World::default();
+            world.fail_from(events);
+            let options = options(kind, 300).gate(world.gate());
+            if Disk::create("d.vmdk", &options, &mut unwatched).is_ok() {
+                break;
+            }
+            let world = world.restarted();
+            let opened = Disk::open("d.vmdk", &world.options());
+            // The very last sync may fail for a disk that is whole.
+            assert!(
+                opened.is_ok_and(|disk| content(&disk).iter().all(|byte| *byte == 0))
+                    || !world.names().contains(&"d.vmdk".to_owned()),
+                "{kind:?} {events}: {:?}",
+                world.names()
+            );
+        }
     }
 }

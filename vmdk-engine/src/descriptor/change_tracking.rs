@@ -3,7 +3,9 @@
 //! Nothing public says how that file is written. So whoever changes the disk has to end the tracking first: backup
 //! programs then find no list, instead of one that lacks changes.
 
-use super::{Descriptor, Patch};
+use std::ffi::OsString;
+
+use super::{Descriptor, Patch, file_name};
 
 const PATH: &str = "changeTrackPath";
 /// The version of a descriptor whose changes are tracked.
@@ -13,6 +15,12 @@ impl Descriptor {
     /// Whether changes are tracked, or were when the descriptor was written.
     pub(crate) fn tracks_changes(&self) -> bool {
         self.version == TRACKED || self.find(PATH).is_some()
+    }
+
+    /// The file that lists the changes, if its name can be read.
+    pub(crate) fn change_list(&self) -> Option<OsString> {
+        let entry = self.find(PATH)?;
+        file_name(self.slice(&entry.value), &self.encoding()).ok()
     }
 
     /// Ends the tracking and returns what has to change in the file: the version, and the line with the list, which

@@ -14,7 +14,7 @@ use parking_lot::{Mutex, RwLock};
 
 use self::parts::Opening;
 pub(super) use self::rules::expect_usable;
-use self::text::Text;
+pub(crate) use self::text::Text;
 use super::Link;
 use crate::descriptor::Descriptor;
 use crate::descriptor_file::DescriptorFile;

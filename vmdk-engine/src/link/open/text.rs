@@ -11,14 +11,14 @@ use crate::storage::Storage;
 use crate::units::byte_position;
 
 /// A descriptor and where it was found.
-pub(super) struct Text {
-    pub(super) descriptor: Descriptor,
-    pub(super) start: ByteLen,
-    pub(super) embedded_in: Option<SparseShape>,
+pub(crate) struct Text {
+    pub(crate) descriptor: Descriptor,
+    pub(crate) start: ByteLen,
+    pub(crate) embedded_in: Option<SparseShape>,
 }
 
 impl Text {
-    pub(super) fn read(storage: &dyn Storage) -> Result<Self, Error> {
+    pub(crate) fn read(storage: &dyn Storage) -> Result<Self, Error> {
         let fault = |error| IoFault::new("reading the descriptor", error);
         let length = storage.len().map_err(fault)?;
         let mut first = vec![0; usize::try_from(length.get().min(8)).unwrap_or(0)];
