@@ -22,14 +22,8 @@ use disk_units::{ByteLen, SectorCount};
 
 use self::child::ParentOf;
 use self::ids::ContentId;
-<<<<<<< HEAD
-use self::names::DiskName;
 use self::plan::NewExtent;
 use self::text::{NewParent, NewText};
-=======
-use self::plan::{NewExtent, NewFormat};
-use self::text::NewText;
->>>>>>> eee9d5c (engine: rename and remove disks)
 use crate::disk::{Disk, OpenOptions};
 use crate::draft::{NewFiles, make_draft};
 use crate::error::{Error, ErrorKind, IoFault, Operation};

@@ -40,15 +40,47 @@ pub(crate) struct DescriptorFile {
     file: OpenedFile,
     /// Where the text begins.
     start: ByteLen,
-    /// What is kept for the text in an extent; `None` for a file of its own.
-    area: Option<SectorRange>,
+    room: Room,
+}
+
+/// Where a changed text may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    /// The file holds nothing else, and another can take its place.
+    OwnFile,
+    /// What is kept for the text in an extent.
+    Area(SectorRange),
+    /// Nowhere.
+    None,
+}
+
+/// The text stands where it cannot be changed.
+#[derive(Debug, thiserror::Error)]
+#[error("the descriptor of a disk of this kind cannot be changed")]
+struct Fixed;
+
+impl Cause for Fixed {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Unsupported
+    }
 }
 
 impl DescriptorFile {
     /// `shape` is that of the extent around the text, if there is one.
     pub(crate) fn new(file: OpenedFile, start: ByteLen, shape: Option<&SparseShape>) -> Self {
-        let area = shape.and_then(SparseShape::descriptor_area);
-        Self { file, start, area }
+        let room = match shape.map(SparseShape::descriptor_area) {
+            None => Room::OwnFile,
+            Some(Some(area)) => Room::Area(area),
+            // The header speaks for a text that there is not.
+            Some(None) => Room::None,
+        };
+        Self { file, start, room }
+    }
+
+    /// One that stays as it is, whatever is around it.
+    pub(crate) fn fixed(file: OpenedFile, start: ByteLen) -> Self {
+        let room = Room::None;
+        Self { file, start, room }
     }
 
     pub(crate) fn file(&self) -> &OpenedFile {
@@ -56,7 +88,7 @@ impl DescriptorFile {
     }
 
     pub(crate) fn is_embedded(&self) -> bool {
-        self.area.is_some()
+        matches!(self.room, Room::Area(_))
     }
 
     fn storage(&self) -> &Arc<dyn Storage> {
@@ -91,15 +123,16 @@ impl DescriptorFile {
         old: &Descriptor,
         new: &Descriptor,
     ) -> Result<(), Error> {
-        match self.area {
-            Some(area) => {
+        match self.room {
+            Room::Area(area) => {
                 let steps = self.plan(area, old.as_bytes(), new.as_bytes())?;
                 fuse.protect(|| self.carry_out(area, &steps, new.as_bytes()))
             }
-            None => {
+            Room::OwnFile => {
                 self.replace_file(gate, new.as_bytes())?;
                 fuse.protect(|| Ok(gate.sync_folder(&self.file.path)?))
             }
+            Room::None => Err(Fixed.into()),
         }
     }
 

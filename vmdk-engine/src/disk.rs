@@ -399,12 +399,13 @@ impl Disk {
     /// By [`kind`](Error::kind): [`ReadOnly`]; [`InvalidArgument`] for keys that are empty or have anything but printable
     /// ASCII letters, or blanks, quotes or `=` in them, for values with quotes, line ends or letters that the
     /// descriptor's character set does not have, and for values that would make the disk unusable, such as a sector size
-    /// of 7; [`NoRoom`] where the text does not fit; and [`DiskFull`], [`PermissionDenied`], [`WritesSuspended`] and
+    /// of 7; [`NoRoom`] where the text does not fit; [`Unsupported`] for a stream that is being written; and [`DiskFull`], [`PermissionDenied`], [`WritesSuspended`] and
     /// [`Io`]. Then nothing has changed.
     ///
     /// [`ReadOnly`]: crate::ErrorKind::ReadOnly
     /// [`InvalidArgument`]: crate::ErrorKind::InvalidArgument
     /// [`NoRoom`]: crate::ErrorKind::NoRoom
+    /// [`Unsupported`]: crate::ErrorKind::Unsupported
     /// [`DiskFull`]: crate::ErrorKind::DiskFull
     /// [`PermissionDenied`]: crate::ErrorKind::PermissionDenied
     /// [`WritesSuspended`]: crate::ErrorKind::WritesSuspended

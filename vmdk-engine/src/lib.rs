@@ -98,5 +98,5 @@ pub use map::{Allocation, Extents, MapExtent};
 pub use progress::{Progress, Watcher, unwatched};
 pub use rename::rename;
 pub use storage::{FileStorage, MemoryStorage, Storage};
-pub use unlink::unlink;
 pub use stream::{StreamGrain, StreamReader, StreamWriter};
+pub use unlink::unlink;

@@ -245,3 +245,16 @@ fn what_fails_leaves_the_old_text() {
         }
     }
 }
+
+/// A stream is written from its start to its end, and its descriptor is in it.
+#[test]
+fn a_stream_that_is_being_written_takes_no_values() {
+    let world = World::default();
+    let disk = create(&world, DiskKind::StreamOptimized, 256);
+    let error = disk.set_metadata("comment", "x").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    disk.write_at(Sector::ZERO, &[1; 65536]).unwrap();
+    disk.close().unwrap();
+    let disk = Disk::open("disk.vmdk", &world.options()).unwrap();
+    assert_eq!(content(&disk)[..65536], [1; 65536]);
+}

@@ -42,7 +42,7 @@ impl Link {
         Ok(Self {
             path: file.path.clone(),
             gate: Arc::clone(gate),
-            descriptor_file: RwLock::new(DescriptorFile::new(file, ByteLen::new(512), None)),
+            descriptor_file: RwLock::new(DescriptorFile::fixed(file, ByteLen::new(512))),
             descriptor: RwLock::new(descriptor),
             extents: vec![placed],
             capacity,
