@@ -22,7 +22,6 @@ use disk_units::{ByteLen, SectorCount};
 
 use self::child::ParentOf;
 use self::ids::ContentId;
-use self::plan::NewExtent;
 use self::text::{NewParent, NewText};
 use crate::disk::{Disk, OpenOptions};
 use crate::draft::{NewFiles, make_draft};
@@ -31,9 +30,11 @@ use crate::gate::{FileAccess, GateError, OpenGate, OpenedFile};
 use crate::info::DiskKind;
 use crate::progress::{Watcher, Work};
 
+pub(crate) use fill::{fill, take_space};
 pub(crate) use hint::way_to;
 pub(crate) use names::{DiskName, base_of};
 pub use options::CreateOptions;
+pub(crate) use plan::{NewExtent, NewFormat, SPLIT, check_size, parts_of};
 
 impl Disk {
     /// Makes a disk of zeros, and opens it for writing.

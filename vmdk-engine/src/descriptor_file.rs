@@ -4,9 +4,11 @@
 //! first goes to the end of the area that is kept for it, then the header points to that, in one sector; then the new
 //! text goes to the front, and the header points there again. Changes within one sector need none of that.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use disk_units::{ByteLen, SECTOR_SIZE, Sector, SectorCount, SectorRange};
+use zerocopy::IntoBytes;
 
 use crate::descriptor::{Descriptor, Patch};
 use crate::draft::{NewFiles, make_draft};
@@ -14,7 +16,7 @@ use crate::error::{Cause, Error, ErrorKind, IoFault};
 use crate::extent::header::SparseShape;
 use crate::fuse::Fuse;
 use crate::gate::{OpenGate, OpenedFile};
-use crate::layout::DESCRIPTOR_PLACE_AT;
+use crate::layout::{DESCRIPTOR_PLACE_AT, SparseHeader};
 use crate::storage::Storage;
 use crate::units::{buffer_len, byte_position, clamped};
 
@@ -125,8 +127,8 @@ impl DescriptorFile {
     ) -> Result<(), Error> {
         match self.room {
             Room::Area(area) => {
-                let steps = self.plan(area, old.as_bytes(), new.as_bytes())?;
-                fuse.protect(|| self.carry_out(area, &steps, new.as_bytes()))
+                let steps = self.plan(area, old.as_bytes(), new.as_bytes(), false)?;
+                fuse.protect(|| self.carry_out(area, &steps, new.as_bytes(), None))
             }
             Room::OwnFile => {
                 self.replace_file(gate, new.as_bytes())?;
@@ -136,16 +138,42 @@ impl DescriptorFile {
         }
     }
 
+    /// The same for a text in an extent, together with what else its header says.
+    pub(crate) fn replace_with_header(
+        &mut self,
+        fuse: &Fuse,
+        old: &Descriptor,
+        new: &Descriptor,
+        header: SparseHeader,
+    ) -> Result<(), Error> {
+        let Room::Area(area) = self.room else {
+            return Err(Fixed.into());
+        };
+        let steps = self.plan(area, old.as_bytes(), new.as_bytes(), true)?;
+        fuse.protect(|| self.carry_out(area, &steps, new.as_bytes(), Some(header)))
+    }
+
     fn replace_file(&mut self, gate: &dyn OpenGate, text: &[u8]) -> Result<(), Error> {
-        let mut files = NewFiles::new(gate);
-        let draft = make_draft(gate, &self.file.path)?;
-        files.add(&draft.path);
-        let written = draft.storage.write_all_at(text, ByteLen::ZERO);
-        written
-            .and_then(|()| draft.storage.sync_data())
-            .map_err(|error| Error::from(IoFault::new("writing the descriptor", error)))
-            .and_then(|()| Ok(gate.replace(&draft.path, &self.file.path)?))
-            .map_err(|error| error.at(&draft.path))?;
+        let pending = write_draft(gate, &self.file.path, text)?;
+        self.put(gate, pending)
+    }
+
+    /// Writes the text that a file of its own will have, as a draft, durably.
+    pub(crate) fn prepare<'g>(
+        &self,
+        gate: &'g dyn OpenGate,
+        new: &Descriptor,
+    ) -> Result<Pending<'g>, Error> {
+        let pending = write_draft(gate, &self.file.path, new.as_bytes())?;
+        gate.sync_folder(&self.file.path)?;
+        Ok(pending)
+    }
+
+    /// Puts a draft in the place of the file. The name is not durable yet.
+    pub(crate) fn put(&mut self, gate: &dyn OpenGate, pending: Pending<'_>) -> Result<(), Error> {
+        let Pending { draft, files } = pending;
+        gate.replace(&draft.path, &self.file.path)
+            .map_err(|error| Error::from(error).at(&draft.path))?;
         files.keep();
         // The lock of the draft is that of the disk now.
         self.file = OpenedFile {
@@ -156,7 +184,15 @@ impl DescriptorFile {
     }
 
     /// The ways to write a text, of which none can damage the old one.
-    fn plan(&self, area: SectorRange, old: &[u8], new: &[u8]) -> Result<Vec<Step>, NoRoom> {
+    ///
+    /// With `must_switch`, the header is written in any case.
+    fn plan(
+        &self,
+        area: SectorRange,
+        old: &[u8],
+        new: &[u8],
+        must_switch: bool,
+    ) -> Result<Vec<Step>, NoRoom> {
         let (length, old_length) = (sectors(new), sectors(old));
         let front = clamped(area.start(), length);
         let live = clamped(Sector::new(self.start.get() / 512), old_length);
@@ -170,7 +206,8 @@ impl DescriptorFile {
         let is_at_front = live.start() == area.start();
         let rest = clamped(front.end(), SectorCount::new(u64::MAX));
         let clear = Step::Clear(rest.intersection(area).unwrap_or_default());
-        if is_at_front && length <= area.count() && is_one_sector(old, new) {
+        let is_small = !must_switch && length <= area.count() && is_one_sector(old, new);
+        if is_at_front && is_small {
             let both = length.max(old_length).min(area.count());
             Ok(vec![Step::Write(clamped(area.start(), both))])
         } else if is_at_front && live.end() <= back.start() && is_apart(front, back) {
@@ -189,12 +226,21 @@ impl DescriptorFile {
     }
 
     /// Carries out what was planned, each step durable before the next.
-    fn carry_out(&mut self, area: SectorRange, steps: &[Step], text: &[u8]) -> Result<(), Error> {
+    fn carry_out(
+        &mut self,
+        area: SectorRange,
+        steps: &[Step],
+        text: &[u8],
+        mut header: Option<SparseHeader>,
+    ) -> Result<(), Error> {
         for step in steps {
             match *step {
                 Step::Write(range) => self.write_text(range, text)?,
                 Step::Clear(range) => self.write_text(range, &[])?,
-                Step::PointTo(range) => self.point_to(range)?,
+                Step::PointTo(range) => match &mut header {
+                    Some(header) => self.write_header(header, range)?,
+                    None => self.point_to(range)?,
+                },
             }
         }
         self.start = byte_position(area.start());
@@ -211,6 +257,16 @@ impl DescriptorFile {
         self.sync()
     }
 
+    /// Writes all of the header, which says where the text is, durably.
+    fn write_header(&self, header: &mut SparseHeader, range: SectorRange) -> Result<(), Error> {
+        header.descriptor_offset = range.start().get().into();
+        header.descriptor_size = range.count().get().into();
+        self.storage()
+            .write_all_at(header.as_bytes(), ByteLen::ZERO)
+            .map_err(|error| IoFault::new("writing the header", error))?;
+        self.sync()
+    }
+
     /// Lets the header say where the text is, durably. Both fields lie in one sector.
     fn point_to(&self, range: SectorRange) -> Result<(), Error> {
         let fields = [range.start().get(), range.count().get()];
@@ -223,6 +279,26 @@ impl DescriptorFile {
             .map_err(|error| IoFault::new("writing the header", error))?;
         self.sync()
     }
+}
+
+/// The draft of a descriptor; removed again unless it is put in its place.
+#[derive(Debug)]
+pub(crate) struct Pending<'a> {
+    draft: OpenedFile,
+    files: NewFiles<'a>,
+}
+
+fn write_draft<'a>(gate: &'a dyn OpenGate, path: &Path, text: &[u8]) -> Result<Pending<'a>, Error> {
+    let mut files = NewFiles::new(gate);
+    let draft = make_draft(gate, path)?;
+    files.add(&draft.path);
+    let written = draft.storage.write_all_at(text, ByteLen::ZERO);
+    written
+        .and_then(|()| draft.storage.sync_data())
+        .map_err(|error| {
+            Error::from(IoFault::new("writing the descriptor", error)).at(&draft.path)
+        })?;
+    Ok(Pending { draft, files })
 }
 
 /// Part of putting a new text into the area that is kept for it.

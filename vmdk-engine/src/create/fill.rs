@@ -17,7 +17,7 @@ const ALLOCATED_AT_ONCE: u64 = 1 << 30;
 const WRITTEN_AT_ONCE: u64 = 1 << 24;
 
 /// Fills the empty file of an extent, and makes it durable. `text` is the descriptor, for an extent that holds it.
-pub(super) fn fill(
+pub(crate) fn fill(
     extent: &NewExtent,
     storage: &dyn Storage,
     text: &[u8],

@@ -93,20 +93,34 @@ impl NewExtent {
     }
 }
 
+/// Refuses capacities that disks of this kind cannot have.
+pub(crate) fn check_size(kind: DiskKind, capacity: SectorCount) -> Result<(), PlanError> {
+    let limit = match kind {
+        _ if capacity.is_zero() => return Err(PlanError::NoCapacity),
+        DiskKind::MonolithicSparse => {
+            let metadata = FreshLayout::monolithic(capacity).overhead();
+            SPARSE_LIMIT.saturating_sub(metadata.get())
+        }
+        DiskKind::SplitSparse | DiskKind::SplitFlat => {
+            let parts = u64::try_from(MAX_EXTENTS).unwrap_or(u64::MAX);
+            SPLIT.get().saturating_mul(parts)
+        }
+        DiskKind::StreamOptimized => STREAM_LIMIT,
+        _ => CAPACITY_LIMIT.saturating_sub(1),
+    };
+    match capacity.get() {
+        sectors if sectors > limit => Err(PlanError::TooBig { sectors, limit }),
+        _ => Ok(()),
+    }
+}
+
 /// The extents of a disk of this kind, in order.
 pub(crate) fn extents(
     kind: DiskKind,
     capacity: SectorCount,
     name: &DiskName,
 ) -> Result<Vec<NewExtent>, PlanError> {
-    if capacity.is_zero() {
-        return Err(PlanError::NoCapacity);
-    }
-    let at_most = |limit: u64| match capacity.get() {
-        sectors if sectors > limit => Err(PlanError::TooBig { sectors, limit }),
-        _ => Ok(()),
-    };
-    at_most(CAPACITY_LIMIT.saturating_sub(1))?;
+    check_size(kind, capacity)?;
     let one = |name: String, format| {
         Ok(vec![NewExtent {
             name,
@@ -115,8 +129,6 @@ pub(crate) fn extents(
         }])
     };
     let split = |name: &dyn Fn(usize) -> String, format| {
-        let parts = u64::try_from(MAX_EXTENTS).unwrap_or(u64::MAX);
-        at_most(SPLIT.get().saturating_mul(parts))?;
         let parts = parts_of(capacity).zip(1..);
         Ok(parts
             .map(|(sectors, number)| NewExtent {
@@ -127,20 +139,13 @@ pub(crate) fn extents(
             .collect())
     };
     match kind {
-        DiskKind::MonolithicSparse => {
-            let metadata = FreshLayout::monolithic(capacity).overhead();
-            at_most(SPARSE_LIMIT.saturating_sub(metadata.get()))?;
-            one(name.file.clone(), NewFormat::Monolithic)
-        }
+        DiskKind::MonolithicSparse => one(name.file.clone(), NewFormat::Monolithic),
         DiskKind::MonolithicFlat => one(name.flat(), NewFormat::Flat),
         DiskKind::SplitSparse => split(&|number| name.sparse_part(number), NewFormat::Sparse),
         DiskKind::SplitFlat => split(&|number| name.flat_part(number), NewFormat::Flat),
         DiskKind::VmfsFlat => one(name.flat(), NewFormat::Vmfs { is_thin: false }),
         DiskKind::VmfsThin => one(name.flat(), NewFormat::Vmfs { is_thin: true }),
-        DiskKind::StreamOptimized => {
-            at_most(STREAM_LIMIT)?;
-            one(name.file.clone(), NewFormat::Stream)
-        }
+        DiskKind::StreamOptimized => one(name.file.clone(), NewFormat::Stream),
         DiskKind::VmfsSparse | DiskKind::SeSparse | DiskKind::Custom => {
             Err(PlanError::Kind(kind.create_type()))
         }

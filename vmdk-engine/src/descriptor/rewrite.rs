@@ -3,8 +3,6 @@
 //! A [`Rewrite`] collects changes; [`Rewrite::finish`] makes them all and reads the result, so that nothing is written
 //! that would not be understood.
 
-#![allow(dead_code, reason = "growing comes next")]
-
 use std::ffi::OsStr;
 use std::ops::Range;
 
