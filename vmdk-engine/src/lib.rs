@@ -58,8 +58,8 @@
 )]
 
 mod chain;
-mod commit;
 mod closed;
+mod commit;
 mod create;
 mod descriptor;
 mod descriptor_file;

@@ -99,7 +99,7 @@ fn disks_of_every_kind_grow_step_by_step() {
     }
 }
 
-/// The directory of 1 GiB has no room for the tables of 2 TiB.
+/// The directory of 1 GiB has no room for the tables of 40 GiB.
 #[test]
 fn a_sparse_directory_moves_where_it_has_no_room() {
     let gib = 2 * 1024 * 1024;
@@ -109,7 +109,7 @@ fn a_sparse_directory_moves_where_it_has_no_room() {
         let header: [u8; 8] = world.bytes("d.vmdk")[56..64].try_into().unwrap();
         u64::from_le_bytes(header)
     };
-    for (number, size) in (1..).zip([gib + 1, 3 * gib, 4 * gib, 5 * gib, 100 * gib, 1600 * gib]) {
+    for (number, size) in (1..).zip([gib + 1, 3 * gib, 4 * gib, 5 * gib, 40 * gib]) {
         let disk = open(&world);
         let last = disk.capacity().get() - 1;
         for start in [0, last / 2, last] {
@@ -316,7 +316,8 @@ fn a_crash_leaves_the_old_size_or_the_new_one() {
             let mut numbers = Numbers::new(3);
             let mut seen = [0, 0];
             for events in 0..=world.len() {
-                for attempt in 0..5 {
+                let attempts = if old > 1000 { 3 } else { 5 };
+                for attempt in 0..attempts {
                     let after = match attempt {
                         0 => world.killed(events),
                         _ => world.crashed(events, &mut numbers),
