@@ -209,6 +209,27 @@ fn a_partitioned_device_is_put_together() {
     check_partitioned(scratch.path(), &device, bytes);
 }
 
+/// A snapshot of a raw disk: the device is only read, and a child without the allowance does not get at it either.
+#[test]
+fn a_child_lies_over_a_device() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (device, bytes) = device(scratch.path());
+    write_disk(scratch.path(), &full(&device));
+    let mut image = SparseImage::monolithic(SECTORS);
+    image.text = child_of(&image.text, 2, 0x1f2e_3d4c, "disk.vmdk");
+    let child = scratch.path().join("vm/child.vmdk");
+    fs::write(&child, image.build()).unwrap();
+    let refused = Disk::open(&child, &OpenOptions::new());
+    assert_eq!(kind(refused), ErrorKind::AccessRefused);
+    let opened = Disk::open(&child, &allowing(&device).writable(true)).unwrap();
+    opened.write_at(Sector::new(300), &[9; SECTOR]).unwrap();
+    let mut expected = bytes.clone();
+    expected[300 * SECTOR..301 * SECTOR].fill(9);
+    assert!(content(&opened) == expected);
+    opened.close().unwrap();
+    assert!(fs::read(&device).unwrap() == bytes);
+}
+
 #[test]
 fn parts_of_a_device_must_not_overlap() {
     let scratch = tempfile::tempdir().unwrap();
