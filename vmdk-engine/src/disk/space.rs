@@ -8,8 +8,8 @@ impl Disk {
     /// Gives back space: that of grains which hold only zeros, and what lies unused between others.
     ///
     /// In sparse disks, grains of zeros are freed; where a parent has data in their place, they become entries for
-    /// zeros if the format has those, and stay otherwise. Then grains from the end of the file move into the holes, and
-    /// the file is cut behind the last one. In thin flat files, zeros become holes. The content of the disk and its
+    /// zeros if the format has those, and stay otherwise. Then grains and tables from the end of the file move into the
+    /// holes, and the file is cut behind the last one. In thin flat files, zeros become holes. The content of the disk and its
     /// content id stay the same; parents are not touched.
     ///
     /// The disk is borrowed exclusively, so that nobody can read what is being moved. Stopped at any moment, by a crash

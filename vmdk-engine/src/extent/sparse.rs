@@ -18,6 +18,7 @@ mod content;
 mod defragment;
 mod relocate;
 mod scan;
+mod settle;
 mod shrink;
 mod slots;
 mod write_back;

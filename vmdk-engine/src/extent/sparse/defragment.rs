@@ -15,7 +15,8 @@ impl SparseExtent {
     pub(super) fn put_in_order(&self, writer: &Writer, work: &mut Work<'_>) -> Result<(), Error> {
         self.write_back(writer)?;
         let slots = self.slots(writer)?;
-        let mut slots = self.settle_strays(writer, slots)?;
+        let slots = self.settle_strays(writer, slots)?;
+        let mut slots = self.settle_tables(writer, slots)?;
         let mut free = FreeSlots::default();
         let mut next_grain = 0;
         let mut next_slot = 0;

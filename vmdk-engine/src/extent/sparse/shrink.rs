@@ -189,7 +189,8 @@ impl SparseExtent {
     /// Moves grains from the end of the file into its holes, and cuts off what is left.
     fn compact(&self, writer: &Writer, allocated: u64, work: &mut Work<'_>) -> Result<(), Error> {
         let slots = self.slots(writer)?;
-        let mut slots = self.settle_strays(writer, slots)?;
+        let slots = self.settle_strays(writer, slots)?;
+        let mut slots = self.settle_tables(writer, slots)?;
         let total = u64::try_from(planned(&slots)).unwrap_or(u64::MAX);
         let mut cursor = 0..slots.len();
         loop {

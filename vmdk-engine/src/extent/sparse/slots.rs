@@ -53,7 +53,7 @@ impl SparseExtent {
         slots.grow_to(writer.space.tail())?;
         let table_len = self.tables.shape.table_len();
         for table in tables {
-            slots.fix(Sector::new(u64::from(table)), table_len);
+            slots.fix(Sector::new(u64::from(table.sector)), table_len);
         }
         for directory in &self.tables.shape.late_directories {
             slots.fix(directory.start(), directory.count());
@@ -174,6 +174,11 @@ impl Slots {
     /// The number of slots.
     pub(super) fn len(&self) -> usize {
         self.owners.len()
+    }
+
+    /// The number of grains that lie in slots.
+    pub(super) fn grains(&self) -> usize {
+        self.owners.iter().filter(|owner| **owner < TAKEN).count()
     }
 
     /// The slot that a place is the start of.

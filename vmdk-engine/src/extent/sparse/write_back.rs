@@ -29,6 +29,15 @@ pub(super) struct WriteBack {
     is_marked_dirty: bool,
 }
 
+/// A table that lies among the grains.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LateTable {
+    pub(super) table: u32,
+    pub(super) sector: u32,
+    /// It is the redundant one.
+    pub(super) is_copy: bool,
+}
+
 impl WriteBack {
     pub(super) fn new(redundant_directory: Option<Vec<u32>>, is_marked_dirty: bool) -> Self {
         Self {
@@ -37,14 +46,26 @@ impl WriteBack {
         }
     }
 
-    /// The sectors of all tables, and of their copies, that lie among the grains.
-    pub(super) fn late_tables(&self, tables: &Tables) -> Vec<u32> {
-        let reaches_grains = |start: &u32| {
-            let range = clamped(Sector::new(u64::from(*start)), tables.shape.table_len());
-            *start != 0 && range.end() > tables.shape.data_start
+    /// All tables, and copies of tables, that lie among the grains.
+    pub(super) fn late_tables(&self, tables: &Tables) -> Vec<LateTable> {
+        let reaches_grains = |late: &LateTable| {
+            let start = Sector::new(u64::from(late.sector));
+            let range = clamped(start, tables.shape.table_len());
+            late.sector != 0 && range.end() > tables.shape.data_start
+        };
+        let late = |table, sector, is_copy| LateTable {
+            table,
+            sector,
+            is_copy,
         };
         (0..tables.shape.directory_entries)
-            .flat_map(|table| [tables.sector_of(table), self.redundant_sector_of(table)])
+            .flat_map(|table| {
+                let copy = self.redundant_sector_of(table);
+                [
+                    late(table, tables.sector_of(table), false),
+                    late(table, copy, true),
+                ]
+            })
             .filter(reaches_grains)
             .collect()
     }
@@ -121,10 +142,7 @@ impl SparseExtent {
         if changed.is_empty() {
             return self.sync();
         }
-        if !state.is_marked_dirty {
-            self.write_dirty_byte(1)?;
-            state.is_marked_dirty = true;
-        }
+        self.mark_dirty(state)?;
         self.sync()?;
         let placed = self.place(writer, state, changed)?;
         self.write_copies(placed.iter().map(|placed| (placed.primary, placed.table)))?;
@@ -138,6 +156,15 @@ impl SparseExtent {
         }
         self.write_free_sector(writer)?;
         self.sync()
+    }
+
+    /// Sets the dirty byte, which the next sync makes durable.
+    pub(super) fn mark_dirty(&self, state: &mut WriteBack) -> Result<(), Error> {
+        if !state.is_marked_dirty {
+            self.write_dirty_byte(1)?;
+            state.is_marked_dirty = true;
+        }
+        Ok(())
     }
 
     /// Where each changed table goes; those that are not in the file yet get space at its end.
@@ -196,16 +223,9 @@ impl SparseExtent {
     /// unfinished, while the primary directory never names a table without a copy.
     fn enter_new_tables(&self, state: &mut WriteBack, new: &[&Placed<'_>]) -> Result<(), Error> {
         let shape = &self.tables.shape;
-        if let (Some(start), Some(directory)) =
-            (shape.redundant_directory, &mut state.redundant_directory)
-        {
+        if state.redundant_directory.is_some() {
             for placed in new {
-                let table = placed.table.table;
-                self.write_directory_entry(start, table, placed.redundant)?;
-                let index = usize::try_from(table).unwrap_or(usize::MAX);
-                if let Some(entry) = directory.get_mut(index) {
-                    *entry = placed.redundant;
-                }
+                self.enter_redundant(state, placed.table.table, placed.redundant)?;
             }
             self.sync()?;
         }
@@ -215,6 +235,27 @@ impl SparseExtent {
         for placed in new {
             self.tables
                 .set_sector_of(placed.table.table, placed.primary);
+        }
+        Ok(())
+    }
+
+    /// Writes where the copy of a table is into the redundant directory.
+    pub(super) fn enter_redundant(
+        &self,
+        state: &mut WriteBack,
+        table: u32,
+        sector: u32,
+    ) -> Result<(), Error> {
+        let (Some(start), Some(directory)) = (
+            self.tables.shape.redundant_directory,
+            &mut state.redundant_directory,
+        ) else {
+            return Ok(());
+        };
+        self.write_directory_entry(start, table, sector)?;
+        let index = usize::try_from(table).unwrap_or(usize::MAX);
+        if let Some(entry) = directory.get_mut(index) {
+            *entry = sector;
         }
         Ok(())
     }
@@ -246,7 +287,7 @@ impl SparseExtent {
         self.write_metadata(start, &bytes)
     }
 
-    fn write_metadata(&self, start: Sector, bytes: &[u8]) -> Result<(), Error> {
+    pub(super) fn write_metadata(&self, start: Sector, bytes: &[u8]) -> Result<(), Error> {
         if bytes.is_empty() {
             return Ok(());
         }
@@ -255,7 +296,7 @@ impl SparseExtent {
             .map_err(|error| IoFault::new("writing grain tables", error).into())
     }
 
-    fn write_directory_entry(
+    pub(super) fn write_directory_entry(
         &self,
         directory: Sector,
         table: u32,
@@ -287,7 +328,7 @@ impl SparseExtent {
             .map_err(|error| IoFault::new("writing the header", error).into())
     }
 
-    fn sync(&self) -> Result<(), Error> {
+    pub(super) fn sync(&self) -> Result<(), Error> {
         self.storage
             .sync_data()
             .map_err(|error| IoFault::new("making the file durable", error).into())
