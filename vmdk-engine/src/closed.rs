@@ -60,6 +60,9 @@ impl<'a> ClosedDisk<'a> {
     /// Opens and locks a file that the descriptor names.
     pub(crate) fn named_file(&self, name: &OsStr) -> Result<Named, Error> {
         let own = self.file();
+        if self.gate.allows_device(name) {
+            return Ok(Named::Foreign);
+        }
         let opened = self
             .gate
             .open_extent(&own.path, name, FileAccess::ReadWrite);
@@ -67,7 +70,12 @@ impl<'a> ClosedDisk<'a> {
             Ok(file) if file.identity == own.identity => return Ok(Named::Foreign),
             Ok(file) => file,
             Err(GateError::NotFound) => return Ok(Named::Missing),
-            Err(error @ (GateError::Outside(_) | GateError::NotRegular | GateError::BadName)) => {
+            Err(
+                error @ (GateError::Outside(_)
+                | GateError::Device(_)
+                | GateError::NotRegular
+                | GateError::BadName),
+            ) => {
                 tracing::warn!(?name, %error, "a file that the descriptor names is left alone");
                 return Ok(Named::Foreign);
             }

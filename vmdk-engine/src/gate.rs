@@ -90,7 +90,8 @@ pub trait OpenGate: fmt::Debug + Send + Sync {
     fn open_parent(&self, child: &Path, name: &OsStr) -> Result<OpenedFile, GateError>;
 
     /// Whether an extent line of a descriptor may name this device of the host, which [`OpenGate::open_extent`] then
-    /// opens. Asked only for lines that would name a file of another meaning otherwise (`VMFSRAW`, `VMFSRDM`).
+    /// opens. Asked for lines that would name a file of another meaning otherwise (`VMFSRAW`, `VMFSRDM`), and before a
+    /// disk is removed, renamed or made larger: the device is not a part of it.
     fn allows_device(&self, _name: &OsStr) -> bool {
         false
     }

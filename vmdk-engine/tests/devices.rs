@@ -17,8 +17,8 @@ use std::sync::Arc;
 use support::image::{SECTOR, SparseImage, child_of, descriptor};
 use support::{Numbers, content, range, run};
 use vmdk_engine::{
-    Allocation, Disk, Error, ErrorKind, FileStorage, ListGate, OpenOptions, Sector, Storage,
-    ZeroMode,
+    Allocation, Disk, Error, ErrorKind, FileStorage, GrowOptions, ListGate, OpenOptions, Sector,
+    SectorCount, Storage, ZeroMode, grow, rename, unlink, unwatched,
 };
 
 const SECTORS: u64 = 4096;
@@ -228,6 +228,32 @@ fn a_child_lies_over_a_device() {
     assert!(content(&opened) == expected);
     opened.close().unwrap();
     assert!(fs::read(&device).unwrap() == bytes);
+}
+
+/// Removing, renaming and growing a disk is about its own files; the device is not one of them, allowed or not.
+#[test]
+fn a_device_outlives_its_disk() {
+    for is_allowed in [false, true] {
+        let scratch = tempfile::tempdir().unwrap();
+        let (device, bytes) = device(scratch.path());
+        let disk = write_disk(scratch.path(), &full(&device));
+        let gate = match is_allowed {
+            true => ListGate::new().allow_devices([&device]),
+            false => ListGate::new(),
+        };
+        let options = GrowOptions::new().gate(Arc::new(gate.clone()));
+        let larger = SectorCount::new(SECTORS + 1000);
+        grow(&disk, larger, &options, &mut unwatched).unwrap_err();
+        assert_eq!(fs::read(&disk).unwrap(), full(&device).as_bytes());
+        let renamed = disk.with_file_name("renamed.vmdk");
+        rename(&disk, &renamed, &[], &gate).unwrap();
+        assert!(content(&Disk::open(&renamed, &allowing(&device)).unwrap()) == bytes);
+        unlink(&renamed, &gate).unwrap();
+        assert!(!renamed.exists());
+        assert!(fs::read(&device).unwrap() == bytes, "allowed: {is_allowed}");
+        let left: Vec<_> = fs::read_dir(scratch.path().join("dev")).unwrap().collect();
+        assert_eq!(left.len(), 1);
+    }
 }
 
 #[test]
