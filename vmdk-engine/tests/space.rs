@@ -254,9 +254,11 @@ fn scattered(image: &SparseImage, numbers: &mut Numbers) -> Subject {
         order.swap(index, usize::try_from(other).unwrap());
     }
     for grain in order {
+        // Only if they must, zeros take space.
         let byte = u8::try_from(grain % 4 * 50).unwrap();
-        let sector = Sector::new(grain * image.grain);
-        disk.write_at(sector, &vec![byte; bytes(image.grain)])
+        let sectors = range(grain * image.grain, (grain + 1) * image.grain);
+        disk.write_zeroes(sectors, ZeroMode::MustAllocate).unwrap();
+        disk.write_at(sectors.start(), &vec![byte; bytes(image.grain)])
             .unwrap();
     }
     disk.close().unwrap();
@@ -484,6 +486,8 @@ fn each_extent_of_a_split_disk_shrinks() {
         .with("two", extent.build());
     let open = || Disk::open("disk.vmdk", &gate.options().writable(true)).unwrap();
     let mut disk = open();
+    disk.write_zeroes(range(0, 60 * 16), ZeroMode::MustAllocate)
+        .unwrap();
     for grain in (0..60).rev() {
         let byte = u8::try_from(grain % 3).unwrap();
         disk.write_at(Sector::new(grain * 16), &vec![byte; bytes(16)])

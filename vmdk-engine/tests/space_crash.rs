@@ -54,7 +54,10 @@ impl Subject {
             let count = 1 + numbers.below((SECTORS - start).min(30));
             let sectors = range(start, start + count);
             let fill = match numbers.below(5) {
-                0 => 0,
+                0 => {
+                    disk.write_zeroes(sectors, ZeroMode::MustAllocate).unwrap();
+                    continue;
+                }
                 1 => {
                     disk.write_zeroes(sectors, ZeroMode::MayFree).unwrap();
                     continue;
@@ -202,6 +205,8 @@ fn a_crash_while_tables_move_leaves_the_content() {
         let first = Recording::new(subject.image.build());
         let disk = subject.open(&first);
         let write = |grain: u64, byte: u8| {
+            let sectors = range(grain * 8, (grain + 1) * 8);
+            disk.write_zeroes(sectors, ZeroMode::MustAllocate).unwrap();
             disk.write_at(Sector::new(grain * 8), &[byte; 4096])
                 .unwrap();
             disk.flush().unwrap();
@@ -245,9 +250,10 @@ fn new_grains_never_show_what_was_cut_off() {
     let subject = Subject::new(&image, false);
     let start = Recording::new(image.build());
     let disk = subject.open(&start);
-    for grain in 0..30 {
-        let byte = if grain < 10 { 0 } else { 0xaa };
-        disk.write_at(Sector::new(grain * GRAIN), &[byte; 4096])
+    let zeros = range(0, 10 * GRAIN);
+    disk.write_zeroes(zeros, ZeroMode::MustAllocate).unwrap();
+    for grain in 10..30 {
+        disk.write_at(Sector::new(grain * GRAIN), &[0xaa; 4096])
             .unwrap();
     }
     disk.close().unwrap();
