@@ -46,7 +46,7 @@ impl Disk {
     ///
     /// No file is ever overwritten: if one of the names is taken, nothing is made. If it fails, is cancelled by the
     /// `watcher`, or ends in a crash of this process that is caught, what was made is removed. After a crash of the
-    /// machine there is the whole disk, or none; what may be left of its files [`unlink`](crate::unlink) removes.
+    /// machine there is the whole disk, or none; what may be left of its files [`unlink`](crate::unlink()) removes.
     ///
     /// A [`StreamOptimized`](DiskKind::StreamOptimized) disk is written once, from its first sector to its last, in whole
     /// grains of 128 sectors of which the last may be cut by the end of the disk; grains of zeros may be left out. Until
