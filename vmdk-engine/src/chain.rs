@@ -17,7 +17,7 @@ use disk_units::{Sector, SectorCount, SectorRange};
 use crate::descriptor::ContentMark;
 use crate::error::{Cause, Error, ErrorKind};
 use crate::extent::{Below, ZeroMode};
-use crate::gate::OpenGate;
+use crate::gate::{FileIdentity, OpenGate};
 use crate::geometry::Geometry;
 use crate::info::{Adapter, DiskInfo};
 use crate::link::Link;
@@ -190,6 +190,11 @@ impl Chain {
     /// Does what is left to do when nobody has closed the disk.
     pub(crate) fn abandon(&self) -> Result<(), Error> {
         self.leaf.abandon()
+    }
+
+    /// What makes the files of all links the same files under other names.
+    pub(crate) fn files(&self) -> impl Iterator<Item = FileIdentity> + '_ {
+        self.links().flat_map(Link::files)
     }
 
     /// All links, from the one that was opened to the base.

@@ -28,6 +28,7 @@ use crate::draft::{NewFiles, make_draft};
 use crate::error::{Error, ErrorKind, IoFault, Operation};
 use crate::gate::{FileAccess, GateError, OpenGate, OpenedFile};
 use crate::info::DiskKind;
+use crate::link::{Link, SharedCaches};
 use crate::progress::{Watcher, Work};
 
 pub(crate) use fill::{fill, take_space};
@@ -148,12 +149,40 @@ pub(crate) struct MadeDisk<'a> {
 /// A disk whose descriptor is a draft, so that nobody takes it for a disk. Its files go again unless it is published.
 pub(crate) struct DraftDisk<'a> {
     path: PathBuf,
+    kind: DiskKind,
+    text: Vec<u8>,
     draft: OpenedFile,
     gate: &'a dyn OpenGate,
     files: NewFiles<'a>,
 }
 
 impl<'a> DraftDisk<'a> {
+    /// Makes all but the name of a disk; `more` goes into its disk data base.
+    pub(crate) fn make(
+        path: &Path,
+        options: &'a CreateOptions,
+        more: Vec<(String, String)>,
+        watcher: Watcher<'_>,
+    ) -> Result<Self, Error> {
+        options.check()?;
+        let disk = NewDisk::plan(path, options.kind(), options.capacity())?;
+        let mut metadata = options.metadata()?;
+        metadata.extend(more);
+        disk.make_draft(options.gate_ref(), None, metadata, watcher)
+    }
+
+    /// Opens the disk for writing. It must be closed before the disk is published.
+    pub(crate) fn open(&self, gate: &Arc<dyn OpenGate>) -> Result<Disk, Error> {
+        let options = OpenOptions::new().writable(true).gate(Arc::clone(gate));
+        let file = self.draft.clone();
+        let link = if self.kind == DiskKind::StreamOptimized {
+            Link::new_stream(gate, file, &self.text)?
+        } else {
+            Link::open_file(file, &options, &mut SharedCaches::new())?
+        };
+        Ok(Disk::of_one_link(link))
+    }
+
     /// Gives the descriptor its name, durably.
     pub(crate) fn publish(mut self) -> Result<MadeDisk<'a>, Error> {
         self.files.rename(&self.draft.path, &self.path)?;
@@ -165,7 +194,7 @@ impl<'a> DraftDisk<'a> {
     }
 }
 
-impl<'a> MadeDisk<'a> {
+impl MadeDisk<'_> {
     /// The disk stays.
     pub(crate) fn keep(self) {
         self.files.keep();
@@ -254,6 +283,8 @@ impl<'a> NewDisk<'a> {
         }
         Ok(DraftDisk {
             path,
+            kind: self.kind,
+            text,
             draft,
             gate,
             files,
@@ -267,6 +298,21 @@ impl<'a> NewDisk<'a> {
         let extents = extents.map(|extent| self.path.with_file_name(&extent.name));
         std::iter::once(self.path.to_owned()).chain(extents)
     }
+}
+
+/// The bytes of a disk of zeros, with 64 KiB for a descriptor in a file of its own.
+pub(crate) fn space_of_new_disk(kind: DiskKind, capacity: SectorCount) -> Result<ByteLen, Error> {
+    const TEXT: u64 = 64 * 1024;
+    let extents = NewDisk::plan(Path::new("disk.vmdk"), kind, capacity)?.extents;
+    let text = if extents.iter().any(NewExtent::has_text) {
+        0
+    } else {
+        TEXT
+    };
+    let files = extents.iter().map(NewExtent::space);
+    Ok(ByteLen::new(
+        files.fold(text, |sum, file| sum.saturating_add(file.get())),
+    ))
 }
 
 /// Finds out early, before anything is made, that a name is taken; making the file finds out for certain.

@@ -9,19 +9,20 @@
 //! ```
 //!
 //! Supported: `monolithicSparse`, `monolithicFlat`, `twoGbMaxExtentSparse`, `twoGbMaxExtentFlat`, `vmfs` and mixes of
-//! their extents, and `vmfsSparse` (COWD) deltas, read and written in place; `streamOptimized`, `seSparse` and COWD files
-//! without a descriptor, read; where the caller allows the device ([`ListGate`]), `fullDevice` and `partitionedDevice`,
-//! read and written, and raw mappings, read. Snapshot chains of all of them, with up to 64 parents: reads go through to
-//! the parent, writes stay in the child, and parents are only ever read. Refused, with errors that say so: repairing
-//! disks.
+//! their extents, and `vmfsSparse` (COWD) deltas, read and written in place; `streamOptimized`, `seSparse` and COWD
+//! files without a descriptor, read; `streamOptimized`, also written once, from its first sector to its last; where
+//! the caller allows the device ([`ListGate`]), `fullDevice` and `partitionedDevice`, read and written, and raw
+//! mappings, read. Snapshot chains of all of them, with up to 64 parents: reads go through to the parent, writes stay
+//! in the child, and parents are only ever read. Refused, with errors that say so: repairing disks.
 //!
 //! A disk is written by one, or read by many: its files are locked against other disks of the engine, QEMU and VMware
 //! products, see [`LockKind`].
 //!
 //! Memory is bounded whatever the capacity: for each link 4 bytes for each table of a sparse disk, of which there is
 //! one for 32 MiB (2 MiB in `vmfsSparse`, 16 MiB in `seSparse`); at most 16 MiB of cached grain tables and 4 MiB of
-//! changed ones (32 MiB in `vmfsSparse`), 8 MiB of inflated grains. So are file descriptors: of the extents of a chain,
-//! 64 stay open, and 64 of all others are open at a time.
+//! changed ones (32 MiB in `vmfsSparse`), 8 MiB of inflated grains, and while requests read or write streams 4 grains
+//! for each core. So are file descriptors: of the extents of a chain, 64 stay open, and 64 of all others are open at
+//! a time.
 //!
 //! ```
 //! use std::fs;
@@ -58,6 +59,7 @@
 )]
 
 mod chain;
+mod clone;
 mod closed;
 mod commit;
 mod create;
@@ -85,6 +87,7 @@ mod units;
 mod unlink;
 mod worker;
 
+pub use clone::Existing;
 pub use commit::{AfterCommit, CommitOptions, commit};
 pub use create::CreateOptions;
 pub use disk::{AttachError, Disk, OpenOptions};

@@ -69,10 +69,19 @@ pub(crate) struct Work<'a> {
 impl<'a> Work<'a> {
     /// Tells the watcher at once that nothing is done yet.
     pub(crate) fn begin(total: ByteLen, watcher: Watcher<'a>) -> Result<Self, Error> {
-        report(&mut *watcher, ByteLen::ZERO, total)?;
+        Self::begin_behind(ByteLen::ZERO, total, watcher)
+    }
+
+    /// The same where so much is done already.
+    pub(crate) fn begin_behind(
+        done: ByteLen,
+        total: ByteLen,
+        watcher: Watcher<'a>,
+    ) -> Result<Self, Error> {
+        report(&mut *watcher, done, total)?;
         Ok(Self {
             watcher,
-            done: ByteLen::ZERO,
+            done,
             total,
         })
     }

@@ -80,6 +80,14 @@ impl NewExtent {
         matches!(self.format, NewFormat::Monolithic | NewFormat::Stream)
     }
 
+    /// The space that the new file takes.
+    pub(crate) fn space(&self) -> ByteLen {
+        match self.format {
+            NewFormat::Vmfs { is_thin: true } => ByteLen::ZERO,
+            _ => self.file_len(),
+        }
+    }
+
     /// The bytes of the new file, and so the work of making it.
     pub(crate) fn file_len(&self) -> ByteLen {
         let sectors = match self.format {

@@ -51,12 +51,18 @@ struct Shared {
     events: Vec<Event>,
     /// From so many events on, every change fails.
     limit: Option<usize>,
+    /// Once so much has happened, one change fails.
+    hiccup: Option<usize>,
 }
 
 impl Shared {
     fn record(&mut self, event: Event) -> io::Result<()> {
         if self.limit.is_some_and(|limit| self.events.len() >= limit) {
             return Err(io::Error::other("stopped here by the test"));
+        }
+        if self.hiccup.is_some_and(|limit| self.events.len() >= limit) {
+            self.hiccup = None;
+            return Err(io::Error::other("failed once, by the test"));
         }
         self.events.push(event);
         Ok(())
@@ -153,6 +159,11 @@ impl World {
         self.replay(events, survivors, |before, changes| {
             crash(before, changes, numbers)
         })
+    }
+
+    /// Lets one change fail once so much has happened.
+    pub fn fail_once_at(&self, events: usize) {
+        self.shared().hiccup = Some(events);
     }
 
     fn replay(
