@@ -187,7 +187,7 @@ fn a_crash_leaves_the_old_text_or_the_new_one() {
         let mut numbers = Numbers::new(5);
         let mut seen = [0, 0];
         for events in 0..=world.len() {
-            for attempt in 0..20 {
+            for attempt in 0..10 {
                 let after = match attempt {
                     0 => world.killed(events),
                     _ => world.crashed(events, &mut numbers),
