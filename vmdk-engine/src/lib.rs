@@ -15,6 +15,10 @@
 //! mappings, read. Snapshot chains of all of them, with up to 64 parents: reads go through to the parent, writes stay
 //! in the child, and parents are only ever read. Refused, with errors that say so: repairing disks.
 //!
+//! Disks are made ([`Disk::create`], [`Disk::create_child`]), described ([`Disk::set_metadata`]), made larger ([`grow()`]),
+//! renamed ([`rename()`]) and removed ([`unlink()`]) as VMware products name and lay out their files. Each of these leaves
+//! what was there or what was asked for, or, after a crash, something that doing it again finishes.
+//!
 //! A disk is written by one, or read by many: its files are locked against other disks of the engine, QEMU and VMware
 //! products, see [`LockKind`].
 //!
