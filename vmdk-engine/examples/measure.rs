@@ -3,8 +3,8 @@
 //! `measure WORK DISK [NUMBER...]`, see [`USAGE`]. It prints what was done and nothing of how long that took.
 
 use std::error::Error;
-use std::fs::OpenOptions as FileOptions;
-use std::io::{self, BufWriter, Write};
+use std::fs::{File, OpenOptions as FileOptions};
+use std::io::{self, BufReader, BufWriter, Write};
 use std::num::NonZero;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::{iter, thread};
 
 use vmdk_engine::{
-    Allocation, CreateOptions, Disk, DiskKind, OpenOptions, SECTOR_SIZE, Sector, SectorCount,
-    SectorRange, unwatched,
+    Allocation, CreateOptions, Disk, DiskKind, Existing, OpenOptions, SECTOR_SIZE, Sector,
+    SectorCount, SectorRange, StreamReader, unwatched,
 };
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -27,6 +27,8 @@ measure read DISK                     all that is allocated, on all cores
 measure random-read DISK COUNT STEP   4 KiB each, so many bytes apart, on all cores
 measure write DISK BLOCK              the whole disk, in blocks of so many bytes, and a flush
 measure random-write DISK COUNT STEP  as random-read
+measure stream-read DISK              a stream, from its first byte to its last
+measure clone DISK KIND CLONE         a copy of another kind
 measure map DISK                      what is allocated, as JSON
 measure open DISK                     opens it";
 
@@ -55,6 +57,8 @@ fn run(words: &[&str]) -> Result {
         ["random-read", disk, count, step] => random_read(disk, count.parse()?, step.parse()?),
         ["write", disk, block] => write(disk, block.parse()?),
         ["random-write", disk, count, step] => random_write(disk, count.parse()?, step.parse()?),
+        ["stream-read", disk] => stream_read(disk),
+        ["clone", disk, name, path] => clone(&open(disk, false)?, name, path),
         ["map", disk] => map(&open(disk, false)?),
         ["open", disk] => {
             let info = open(disk, false)?.info();
@@ -192,6 +196,21 @@ fn write(disk: &str, block: u64) -> Result {
         disk.write_at(Sector::new(number * sectors), &buf)?;
     }
     Ok(disk.close()?)
+}
+
+fn stream_read(disk: &str) -> Result {
+    let file = BufReader::with_capacity(1 << 20, File::open(disk)?);
+    let mut bytes = 0;
+    for grain in StreamReader::new(file)? {
+        bytes += grain?.bytes().len();
+    }
+    println!("{bytes} bytes read");
+    Ok(())
+}
+
+fn clone(disk: &Disk, name: &str, path: &str) -> Result {
+    let options = CreateOptions::new(kind(name)?, disk.capacity());
+    Ok(disk.clone_to(path, &options, Existing::Keep, &mut unwatched)?)
 }
 
 /// As many words as `qemu-img map --output=json` prints, so that the printing costs the same.

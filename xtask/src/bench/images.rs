@@ -37,7 +37,7 @@ pub(super) fn make(folder: &Path, programs: &Programs, rows: &[Row]) -> Result {
         }
     }
     halve(short.as_ref())?;
-    for name in ["half-ours.vmdk", "half-theirs.vmdk"] {
+    for name in ["half-ours.vmdk", "half-theirs.vmdk", "source.vmdk"] {
         if let Some(disk) = needed(name) {
             convert(&short, &disk, "monolithicSparse")?;
         }

@@ -140,6 +140,7 @@ pub(super) fn all(folder: &Path, programs: &Programs) -> Vec<Row> {
     [
         reading(&places, &ours),
         writing(&places, &ours),
+        cloning(&places, &ours),
         metadata(&places, &ours),
         over_nbd(&places, &programs.serve_nbd.to_string_lossy()),
     ]
@@ -168,6 +169,15 @@ fn reading(places: &Places, ours: &str) -> Vec<Row> {
         }
     })
     .collect();
+    let stream = places.of("streamOptimized.vmdk");
+    rows.push(Row {
+        name: "read streamOptimized front to back".to_owned(),
+        peer: "qemu-img convert to null-co",
+        target: 1.5,
+        bytes: Some(WRITE_BYTES),
+        ours: Work::new([ours, "stream-read", &stream]),
+        theirs: to_nowhere(&stream, WRITE_BYTES),
+    });
     let disk = places.of("monolithicSparse.vmdk");
     let small = ["-s", "4096", "-c", REQUESTS, "-S", STEP];
     rows.push(Row {
@@ -219,6 +229,50 @@ fn writing(places: &Places, ours: &str) -> Vec<Row> {
         });
     }
     rows
+}
+
+/// The disk that is cloned is sparse, and half of it is there.
+fn cloning(places: &Places, ours: &str) -> Vec<Row> {
+    let source = places.of("source.vmdk");
+    let kinds = [
+        "monolithicSparse",
+        "monolithicFlat",
+        "twoGbMaxExtentSparse",
+        "twoGbMaxExtentFlat",
+        "streamOptimized",
+    ];
+    kinds
+        .into_iter()
+        .map(|kind| {
+            let (our_folder, their_folder) = (places.of("ours"), places.of("theirs"));
+            let our_disk = format!("{our_folder}/disk.vmdk");
+            let their_disk = format!("{their_folder}/disk.vmdk");
+            let option = format!("subformat={kind}");
+            let convert = [
+                "qemu-img",
+                "convert",
+                "-t",
+                "writeback",
+                "-f",
+                "vmdk",
+                "-O",
+                "vmdk",
+                "-o",
+                &option,
+                &source,
+                &their_disk,
+            ];
+            Row {
+                name: format!("clone into {kind}"),
+                peer: "qemu-img convert",
+                target: 1.5,
+                bytes: Some(WRITE_BYTES),
+                ours: Work::new([ours, "clone", &source, kind, &our_disk])
+                    .into_fresh(our_folder.as_ref()),
+                theirs: Work::new(convert).into_fresh(their_folder.as_ref()),
+            }
+        })
+        .collect()
 }
 
 fn metadata(places: &Places, ours: &str) -> Vec<Row> {
