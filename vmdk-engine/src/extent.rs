@@ -8,6 +8,7 @@
 
 pub(crate) mod cache;
 pub(crate) mod cowd;
+pub(crate) mod directory;
 pub(crate) mod flat;
 pub(crate) mod header;
 pub(crate) mod new_stream;

@@ -22,11 +22,11 @@
 //! A disk is written by one, or read by many: its files are locked against other disks of the engine, QEMU and VMware
 //! products, see [`LockKind`].
 //!
-//! Memory is bounded whatever the capacity: for each link 4 bytes for each table of a sparse disk, of which there is
-//! one for 32 MiB (2 MiB in `vmfsSparse`, 16 MiB in `seSparse`); at most 16 MiB of cached grain tables and 4 MiB of
-//! changed ones (32 MiB in `vmfsSparse`), 8 MiB of inflated grains, and while requests read or write streams 4 grains
-//! for each core. So are file descriptors: of the extents of a chain, 64 stay open, and 64 of all others are open at
-//! a time.
+//! Memory is bounded whatever the capacity and the number of parents: for each open disk at most 16 MiB of pieces of
+//! grain directories, 16 MiB of cached grain tables and 4 MiB of changed ones (32 MiB in `vmfsSparse`), 8 MiB of
+//! inflated grains, and while requests read or write streams 4 grains for each core. What is open for writing has,
+//! besides, 4 bytes for each table of the second directory, of which there is one for 32 MiB. So are file descriptors:
+//! of the extents of a chain, 64 stay open, and 64 of all others are open at a time.
 //!
 //! ```
 //! use std::fs;

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use vmdk_engine::{
     ByteLen, FileAccess, FileIdentity, GateError, MemoryStorage, OpenGate, OpenOptions, OpenedFile,
@@ -14,80 +14,36 @@ use vmdk_engine::{
 /// No file may grow beyond this, so that memory stays bounded whatever a header says.
 const MAX_FILE: u64 = 8 << 20;
 
-/// Named files. Clones share them; [`Files::copy`] does not.
+/// Named files. Clones share the bytes; [`Files::copy`] does not.
 #[derive(Clone, Debug, Default)]
 pub struct Files {
-    shared: Arc<Mutex<Names>>,
-}
-
-#[derive(Debug, Default)]
-struct Names {
-    files: Vec<File>,
-    /// How many files there were.
-    made: u64,
-}
-
-#[derive(Debug)]
-struct File {
-    path: PathBuf,
-    /// Stays the same when the file gets another name.
-    number: u64,
-    bytes: MemoryStorage,
-}
-
-impl Names {
-    fn add(&mut self, path: &Path, bytes: Vec<u8>) -> &File {
-        self.made += 1;
-        self.files.push(File {
-            path: path.to_owned(),
-            number: self.made,
-            bytes: MemoryStorage::new(bytes),
-        });
-        self.files.last().expect("it was just added")
-    }
-
-    fn find(&self, path: &Path) -> Result<&File, GateError> {
-        let found = self.files.iter().find(|file| file.path == path);
-        found.ok_or(GateError::NotFound)
-    }
-}
-
-impl File {
-    fn opened(&self, access: FileAccess) -> OpenedFile {
-        OpenedFile {
-            path: self.path.clone(),
-            identity: FileIdentity::new(0, self.number),
-            storage: Arc::new(Watched {
-                bytes: self.bytes.clone(),
-                access,
-            }),
-        }
-    }
+    files: Vec<(String, MemoryStorage)>,
 }
 
 impl Files {
     /// The same files and one more.
     #[must_use]
-    pub fn with(self, name: &str, bytes: impl Into<Vec<u8>>) -> Self {
-        self.names().add(Path::new(name), bytes.into());
+    pub fn with(mut self, name: &str, bytes: impl Into<Vec<u8>>) -> Self {
+        self.files
+            .push((name.to_owned(), MemoryStorage::new(bytes.into())));
         self
     }
 
     /// Files of their own, with the bytes that these have now, and no locks.
     #[must_use]
     pub fn copy(&self) -> Self {
-        let copy = Self::default();
-        for file in &self.names().files {
-            copy.names().add(&file.path, file.bytes.to_vec());
+        let copied = |(name, storage): &(String, MemoryStorage)| {
+            (name.clone(), MemoryStorage::new(storage.to_vec()))
+        };
+        Self {
+            files: self.files.iter().map(copied).collect(),
         }
-        copy
     }
 
     /// The name of the first file, which is the disk.
     #[must_use]
-    pub fn disk(&self) -> PathBuf {
-        let first = |names: &Names| Some(names.files.first()?.path.clone());
-        first(&self.names()).unwrap_or_default()
+    pub fn disk(&self) -> &str {
+        self.files.first().map_or("", |(name, _)| name)
     }
 
     /// Options to open a disk of these files with, and of no others.
@@ -99,18 +55,30 @@ impl Files {
     /// All bytes as they are now.
     #[must_use]
     pub fn contents(&self) -> Vec<Vec<u8>> {
-        let names = self.names();
-        names.files.iter().map(|file| file.bytes.to_vec()).collect()
+        self.files
+            .iter()
+            .map(|(_, storage)| storage.to_vec())
+            .collect()
     }
 
-    fn names(&self) -> MutexGuard<'_, Names> {
-        self.shared.lock().expect("nobody panics with the lock")
+    fn find(&self, name: &OsStr, access: FileAccess) -> Result<OpenedFile, GateError> {
+        let known = |(known, _): &(String, MemoryStorage)| OsStr::new(known) == name;
+        let index = self.files.iter().position(known);
+        let index = index.ok_or(GateError::NotFound)?;
+        Ok(OpenedFile {
+            path: PathBuf::from(name),
+            identity: FileIdentity::new(0, u64::try_from(index).expect("64 bits")),
+            storage: Arc::new(Watched {
+                bytes: self.files[index].1.clone(),
+                access,
+            }),
+        })
     }
 }
 
 impl OpenGate for Files {
     fn open_disk(&self, path: &Path, access: FileAccess) -> Result<OpenedFile, GateError> {
-        Ok(self.names().find(path)?.opened(access))
+        self.find(path.as_os_str(), access)
     }
 
     fn open_extent(
@@ -119,55 +87,11 @@ impl OpenGate for Files {
         name: &OsStr,
         access: FileAccess,
     ) -> Result<OpenedFile, GateError> {
-        Ok(self.names().find(Path::new(name))?.opened(access))
+        self.find(name, access)
     }
 
     fn open_parent(&self, _child: &Path, name: &OsStr) -> Result<OpenedFile, GateError> {
-        Ok(self.names().find(Path::new(name))?.opened(FileAccess::Read))
-    }
-
-    fn create(&self, path: &Path) -> Result<OpenedFile, GateError> {
-        let mut names = self.names();
-        if names.find(path).is_ok() {
-            return Err(GateError::Exists);
-        }
-        Ok(names.add(path, Vec::new()).opened(FileAccess::ReadWrite))
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> Result<(), GateError> {
-        if self.names().find(to).is_ok() {
-            return Err(GateError::Exists);
-        }
-        self.replace(from, to)
-    }
-
-    fn replace(&self, from: &Path, to: &Path) -> Result<(), GateError> {
-        let mut names = self.names();
-        let number = names.find(from)?.number;
-        let bytes = names.find(from)?.bytes.clone();
-        names.files.retain(|file| file.number != number);
-        let file = File {
-            path: to.to_owned(),
-            number,
-            bytes,
-        };
-        // The first file stays the first.
-        match names.files.iter_mut().find(|file| file.path == to) {
-            Some(replaced) => *replaced = file,
-            None => names.files.push(file),
-        }
-        Ok(())
-    }
-
-    fn remove(&self, path: &Path) -> Result<(), GateError> {
-        let mut names = self.names();
-        names.find(path)?;
-        names.files.retain(|file| file.path != path);
-        Ok(())
-    }
-
-    fn sync_folder(&self, _path: &Path) -> Result<(), GateError> {
-        Ok(())
+        self.find(name, FileAccess::Read)
     }
 }
 

@@ -1,13 +1,9 @@
 //! The fuzz targets: which bytes of an input mean what.
 
-use std::collections::BTreeSet;
 use std::fmt;
-use std::io::{self, Read};
-
-use vmdk_engine::StreamReader;
 
 use crate::change::change;
-use crate::examine::{assert_clear, examine};
+use crate::examine::examine;
 use crate::files::Files;
 use crate::image::{self, GRAIN, Stream};
 use crate::numbers::Numbers;
@@ -72,9 +68,6 @@ impl Target {
     /// Does with an input what the target is about, and panics if a claim does not hold.
     pub fn run(self, input: &[u8]) {
         self.files(input).iter().for_each(read_and_write);
-        if self == Self::Stream {
-            read_as_stream(&stream_of(input));
-        }
     }
 }
 
@@ -95,43 +88,6 @@ fn read_and_write(files: &Files) {
             examine(files, &options.clone().single_link(true), &mut numbers);
             examine(files, &options.tolerate_missing_parent(true), &mut numbers);
         }
-    }
-}
-
-/// Reads a stream front to back from a source that gives little at a time: each grain comes once, in its place.
-fn read_as_stream(bytes: &[u8]) {
-    let mut reader = match StreamReader::new(Slow(bytes)) {
-        Ok(reader) => reader,
-        Err(error) => return assert_clear(&error),
-    };
-    let (capacity, grain) = (reader.capacity(), reader.grain_size().get());
-    let mut seen = BTreeSet::new();
-    for found in reader.by_ref() {
-        match found {
-            Ok(found) => {
-                let start = found.start().get();
-                assert_eq!(start % grain, 0);
-                let rest = capacity.get().checked_sub(start).expect("inside the disk");
-                let length = u64::try_from(found.bytes().len()).expect("64 bits");
-                assert_eq!(length, rest.min(grain) * 512);
-                assert!(
-                    seen.insert(start),
-                    "the grain of sector {start} comes twice"
-                );
-            }
-            Err(error) => assert_clear(&error),
-        }
-    }
-    assert!(reader.next().is_none(), "the stream goes on behind its end");
-}
-
-/// Bytes that come in odd pieces.
-struct Slow<'a>(&'a [u8]);
-
-impl Read for Slow<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let length = buf.len().min(997);
-        self.0.read(&mut buf[..length])
     }
 }
 

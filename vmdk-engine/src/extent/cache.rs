@@ -8,10 +8,12 @@
 //! have been written back; they are counted, so that who changes them can bound their number.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::{RwLock, RwLockUpgradableReadGuard, RwLockWriteGuard};
 
+use super::directory::DIRECTORY_BYTES;
 use crate::error::Error;
 
 /// Memory for unchanged grain tables per open disk: enough for 256 GiB of data in usual grains.
@@ -43,6 +45,11 @@ impl Slot {
         self.version != self.written
     }
 
+    fn entries_of(&mut self, length: usize) -> &mut [u32] {
+        self.entries
+            .get_or_insert_with(|| vec![0; length].into_boxed_slice())
+    }
+
     fn bytes(&self) -> usize {
         const ENTRY: usize = size_of::<u32>();
         let entries = self.entries.as_ref().map_or(0, |entries| entries.len());
@@ -67,6 +74,23 @@ pub(crate) struct ChangedTable {
     pub(crate) table: u32,
     pub(crate) version: u64,
     pub(crate) entries: Entries,
+}
+
+/// What the extents of a chain share.
+#[derive(Clone, Debug)]
+pub(crate) struct TableCaches {
+    pub(crate) tables: Arc<TableCache>,
+    /// Pieces of grain directories. Whoever loads a table asks here, never the other way round.
+    pub(crate) directories: Arc<TableCache>,
+}
+
+impl TableCaches {
+    pub(crate) fn new() -> Self {
+        Self {
+            tables: Arc::new(TableCache::new(CACHE_BYTES)),
+            directories: Arc::new(TableCache::new(DIRECTORY_BYTES)),
+        }
+    }
 }
 
 /// All cached grain tables of one disk and its parents.
@@ -121,7 +145,21 @@ impl TableCache {
     /// Calls `look` with the entries of a table if it is cached.
     pub(crate) fn peek<T>(&self, key: TableKey, look: impl FnOnce(&Entries) -> T) -> Option<T> {
         let shard = self.shard(key).read();
-        shard.slots.get(&key).map(|slot| look(&slot.entries))
+        let slot = shard.slots.get(&key)?;
+        slot.used.store(true, Ordering::Relaxed);
+        Some(look(&slot.entries))
+    }
+
+    /// Lets `correct` edit a table of `length` entries if it is cached, as the file has been edited.
+    pub(crate) fn correct(&self, key: TableKey, length: usize, correct: impl FnOnce(&mut [u32])) {
+        let mut guard = self.shard(key).write();
+        let shard = &mut *guard;
+        if let Some(slot) = shard.slots.get_mut(&key) {
+            let before = slot.bytes();
+            correct(slot.entries_of(length));
+            let grown = slot.bytes().saturating_sub(before);
+            shard.bytes = shard.bytes.saturating_add(grown);
+        }
     }
 
     /// Lets `change` edit a table of `length` entries, which stays cached from then on until it is written back.
@@ -140,10 +178,7 @@ impl TableCache {
         let shard = &mut *guard;
         if let Some(slot) = shard.slots.get_mut(&key) {
             let before = slot.bytes();
-            change(
-                slot.entries
-                    .get_or_insert_with(|| vec![0; length].into_boxed_slice()),
-            );
+            change(slot.entries_of(length));
             if !slot.is_changed() {
                 self.changed.fetch_add(1, Ordering::Relaxed);
             }

@@ -8,12 +8,13 @@ mod header;
 use std::ops::Range;
 use std::sync::Arc;
 
-use disk_units::{Sector, SectorCount, SectorRange};
+use disk_units::{ByteLen, Sector, SectorCount, SectorRange};
 use zerocopy::FromBytes;
 use zerocopy::little_endian::U64;
 
 use self::header::GRAIN_SECTORS;
-use super::cache::{Entries, TableCache, TableKey};
+use super::cache::{Entries, TableCache, TableCaches, TableKey};
+use super::directory::Directory;
 use super::runs::{Lookup, Place, Runs, TableError};
 use super::{Extent, MapRun};
 use crate::error::{Error, IoFault};
@@ -33,10 +34,10 @@ const KIND_UNMAPPED: u64 = 1;
 const KIND_ZERO: u64 = 2;
 const KIND_DATA: u64 = 3;
 
-/// A directory entry that is not valid; no table is numbered so.
+/// Stands for a directory entry without a table; others are kept as one more than the number of the table.
+const NO_TABLE: u32 = 0;
+/// Stands for a directory entry that is not valid; no table is numbered so.
 const BAD_TABLE: u32 = u32::MAX;
-/// A directory entry without a table.
-const NO_TABLE: u32 = u32::MAX - 1;
 
 /// Grains of 4 KiB behind tables of 64-bit entries.
 #[derive(Debug)]
@@ -46,33 +47,40 @@ pub(crate) struct SeSparseExtent {
     cache: Arc<TableCache>,
     extent: u32,
     /// Numbers of tables in the region of tables.
-    directory: Box<[u32]>,
+    directory: Directory,
 }
 
 impl SeSparseExtent {
-    pub(crate) fn load(
+    pub(crate) fn new(
         storage: Arc<dyn Storage>,
-        cache: Arc<TableCache>,
+        caches: &TableCaches,
         extent: u32,
         shape: SeSparseShape,
-    ) -> Result<Self, Error> {
-        let entries = usize::try_from(shape.directory_entries).unwrap_or(0);
-        let mut bytes = vec![0; entries.saturating_mul(8)];
-        storage
-            .read_exact_at(&mut bytes, byte_position(shape.directory))
-            .map_err(|error| IoFault::new("reading the grain directory", error))?;
-        let entries = <[U64]>::ref_from_bytes(&bytes).unwrap_or_default();
-        let directory = entries
-            .iter()
-            .map(|entry| shape.table_of(entry.get()))
-            .collect();
-        Ok(Self {
+    ) -> Self {
+        let directories = Arc::clone(&caches.directories);
+        let entries = u32::try_from(shape.directory_entries).unwrap_or(u32::MAX);
+        Self {
+            directory: Directory::new(directories, extent, entries),
             storage,
             shape,
-            cache,
+            cache: Arc::clone(&caches.tables),
             extent,
-            directory,
-        })
+        }
+    }
+
+    fn load_directory(&self, entries: &Range<u32>) -> Result<Entries, Error> {
+        let mut bytes = vec![0; entries.len().saturating_mul(8)];
+        let offset = ByteLen::new(u64::from(entries.start).saturating_mul(8));
+        let position = byte_position(self.shape.directory).checked_add(offset);
+        self.storage
+            .read_exact_at(&mut bytes, position.unwrap_or_default())
+            .map_err(|error| IoFault::new("reading the grain directory", error))?;
+        if is_zero(&bytes) {
+            return Ok(None);
+        }
+        let entries = <[U64]>::ref_from_bytes(&bytes).unwrap_or_default();
+        let tables = entries.iter().map(|entry| self.shape.table_of(entry.get()));
+        Ok(Some(tables.collect()))
     }
 
     fn runs(&self, range: SectorRange) -> Runs<'_, Self> {
@@ -98,7 +106,7 @@ impl SeSparseExtent {
 }
 
 impl SeSparseShape {
-    /// The number of the table that a directory entry names.
+    /// What is kept of a directory entry.
     fn table_of(&self, entry: u64) -> u32 {
         if entry == 0 {
             return NO_TABLE;
@@ -107,7 +115,7 @@ impl SeSparseShape {
         u32::try_from(entry ^ KIND_TABLE << KIND_SHIFT)
             .ok()
             .filter(|table| u64::from(*table) < self.table_count)
-            .unwrap_or(BAD_TABLE)
+            .map_or(BAD_TABLE, |table| table.saturating_add(1))
     }
 }
 
@@ -124,16 +132,16 @@ impl Lookup for SeSparseExtent {
 
     fn copy_entries(&self, grains: Range<u64>, entries: &mut Vec<u64>) -> Result<u64, Error> {
         let number = grains.start / ENTRIES_PER_TABLE;
-        let behind = number.saturating_add(1).saturating_mul(ENTRIES_PER_TABLE);
-        let end = behind.min(grains.end);
+        let first_behind = |number: u64| number.saturating_mul(ENTRIES_PER_TABLE).min(grains.end);
+        let end = first_behind(number.saturating_add(1));
         let slot = u32::try_from(number).unwrap_or(u32::MAX);
-        let table = usize::try_from(number)
-            .ok()
-            .and_then(|index| self.directory.get(index).copied());
-        let table = match table {
-            Some(NO_TABLE) => return Ok(end),
-            None | Some(BAD_TABLE) => return Err(TableError::DirectoryEntry { table: slot }.into()),
-            Some(table) => table,
+        let entry = self
+            .directory
+            .entry(slot, |entries| self.load_directory(&entries))?;
+        let table = match entry.value {
+            NO_TABLE => return Ok(first_behind(entry.zeros_end.into()).max(end)),
+            BAD_TABLE => return Err(TableError::DirectoryEntry { table: slot }.into()),
+            kept => kept.saturating_sub(1),
         };
         let key = TableKey {
             extent: self.extent,

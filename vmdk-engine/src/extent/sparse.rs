@@ -75,7 +75,7 @@ impl SparseExtent {
             .map_err(|error| IoFault::new("asking for the length of the file", error))?;
         Ok(Self {
             storage,
-            tables: tables.with_spare(file),
+            tables: tables.for_reading(file),
             size,
             writer: None,
         })

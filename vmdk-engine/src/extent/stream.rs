@@ -140,7 +140,7 @@ impl StreamExtent {
         Ok(Self {
             records: Arc::new(records),
             ahead: Mutex::new(ReadAhead::new(inflated.read_ahead())),
-            tables: tables.with_spare(file),
+            tables: tables.for_reading(file),
             inflated,
             extent,
         })

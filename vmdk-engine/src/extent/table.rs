@@ -1,6 +1,6 @@
 //! Grain directory and grain tables: from a sector of the guest to a place in the file.
 //!
-//! The directory is in memory whole (4 bytes for 32 MiB of guest space); tables come through the [`TableCache`].
+//! Both are in memory in part: pieces of the [`Directory`], and tables through the [`TableCache`].
 //!
 //! Where an extent is only read and has a second directory, that one is asked about what the first one has damaged.
 
@@ -8,15 +8,15 @@ use std::collections::BTreeSet;
 use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use disk_units::{ByteLen, Sector, SectorCount, SectorRange};
 use parking_lot::Mutex;
 use zerocopy::FromBytes;
 use zerocopy::little_endian::U32;
 
-use super::cache::{ChangedTable, Entries, TableCache, TableKey};
-use super::header::{ReadOnlyReason, SparseShape, WholePart};
+use super::cache::{ChangedTable, Entries, TableCache, TableCaches, TableKey};
+use super::directory::{Directory, DirectoryEntry};
+use super::header::{HeaderError, SparseShape, WholePart};
 use super::runs::{Lookup, Place, Runs, TableError};
 use crate::error::{Error, IoFault};
 use crate::storage::Storage;
@@ -29,8 +29,9 @@ pub(crate) struct Tables {
     storage: Arc<dyn Storage>,
     cache: Arc<TableCache>,
     extent: u32,
-    directory: Box<[AtomicU32]>,
+    directory: Directory,
     spare: Option<Spare>,
+    is_read_only: bool,
     /// Tables with changes that are not in the file yet.
     changed: Mutex<BTreeSet<u32>>,
 }
@@ -44,39 +45,42 @@ struct Spare {
 }
 
 impl Tables {
-    pub(crate) fn load(
+    pub(crate) fn new(
         storage: Arc<dyn Storage>,
-        cache: Arc<TableCache>,
+        caches: &TableCaches,
         extent: u32,
-        mut shape: SparseShape,
-    ) -> Result<Self, Error> {
-        let read = |start| read_directory(&*storage, start, shape.directory_entries);
-        let directory = match (read(shape.directory), shape.redundant_directory) {
-            (Err(error), Some(redundant)) => {
-                let directory = read(redundant).map_err(|_| error)?;
-                tracing::warn!("the grain directory cannot be read; its copy is used");
-                shape.directory = redundant;
-                shape.redundant_directory = None;
-                shape.read_only =
-                    Some(ReadOnlyReason::Damage("the grain directory cannot be read"));
-                directory
-            }
-            (directory, _) => directory?,
-        };
-        Ok(Self {
+        shape: SparseShape,
+    ) -> Self {
+        let directories = Arc::clone(&caches.directories);
+        Self {
+            directory: Directory::new(directories, extent, shape.directory_entries),
             shape,
             storage,
-            cache,
+            cache: Arc::clone(&caches.tables),
             extent,
-            directory: directory.into_iter().map(AtomicU32::new).collect(),
             spare: None,
+            is_read_only: false,
             changed: Mutex::default(),
-        })
+        }
+    }
+
+    /// The sectors of all tables as they are in the file; 0 for those that are not there. Whoever wants them all will
+    /// change something, and must find the first directory whole.
+    pub(crate) fn all_sectors(&self) -> Result<Vec<u32>, Error> {
+        let read = |start| read_directory(&*self.storage, start, self.shape.directory_entries);
+        match (read(self.shape.directory), self.shape.redundant_directory) {
+            (Err(error), Some(redundant)) if read(redundant).is_ok() => {
+                tracing::warn!(%error, "the grain directory cannot be read, but its copy can");
+                Err(HeaderError::NeedsRepair("the grain directory cannot be read").into())
+            }
+            (directory, _) => directory,
+        }
     }
 
     /// The same tables, read through the second directory where the first one is damaged. That is for extents that are
     /// only read: whoever writes must first find both alike.
-    pub(crate) fn with_spare(mut self, file: ByteLen) -> Self {
+    pub(crate) fn for_reading(mut self, file: ByteLen) -> Self {
+        self.is_read_only = true;
         self.spare = self.shape.redundant_directory.map(|directory| Spare {
             directory,
             file: file.whole_part(),
@@ -109,20 +113,38 @@ impl Tables {
     }
 
     /// The sector of a table; 0 if there is none in the file yet.
-    pub(crate) fn sector_of(&self, table: u32) -> u32 {
-        usize::try_from(table)
-            .ok()
-            .and_then(|index| self.directory.get(index))
-            .map_or(0, |sector| sector.load(Ordering::Acquire))
+    pub(crate) fn sector_of(&self, table: u32) -> Result<u32, Error> {
+        Ok(self.directory_entry(table)?.value)
     }
 
+    fn directory_entry(&self, table: u32) -> Result<DirectoryEntry, Error> {
+        self.directory
+            .entry(table, |entries| self.load_directory(&entries))
+    }
+
+    fn load_directory(&self, entries: &Range<u32>) -> Result<Entries, Error> {
+        let read = |directory: Sector| {
+            let mut bytes = vec![0; entries.len().saturating_mul(4)];
+            let offset = ByteLen::new(u64::from(entries.start).saturating_mul(4));
+            let position = byte_position(directory).checked_add(offset);
+            self.storage
+                .read_exact_at(&mut bytes, position.unwrap_or_default())
+                .map_err(|error| IoFault::new("reading the grain directory", error))?;
+            Ok(parse_entries(&bytes))
+        };
+        read(self.shape.directory).or_else(|error: Error| {
+            let copy = self.shape.redundant_directory.map(read);
+            let Some(Ok(entries)) = copy else {
+                return Err(error);
+            };
+            tracing::warn!(%error, "the copy of the grain directory is used");
+            Ok(entries)
+        })
+    }
+
+    /// Takes note of where a table is, after its entry has been written to the directory in the file.
     pub(crate) fn set_sector_of(&self, table: u32, sector: u32) {
-        let slot = usize::try_from(table)
-            .ok()
-            .and_then(|index| self.directory.get(index));
-        if let Some(slot) = slot {
-            slot.store(sector, Ordering::Release);
-        }
+        self.directory.note(table, sector);
     }
 
     /// The entries of a table from a place in the file.
@@ -201,24 +223,28 @@ impl Tables {
         Some(u32::from_le_bytes(bytes))
     }
 
-    /// Calls `look` with the entries of a table. A table that is not in the file costs no room in the cache.
+    /// Calls `look` with the entries of a table. A table that is not in the file costs no room in the cache. Returns,
+    /// too, the table behind this one and those that are known to have no entries either.
     pub(crate) fn with_table<T>(
         &self,
         table: u32,
         mut look: impl FnMut(&Entries) -> T,
-    ) -> Result<T, Error> {
+    ) -> Result<(T, u32), Error> {
         let key = self.key(table);
-        if self.sector_of(table) == 0
-            && let Some(result) = self.cache.peek(key, &mut look)
-        {
-            return Ok(result);
+        let next = table.saturating_add(1);
+        if let Some(result) = self.cache.peek(key, &mut look) {
+            return Ok((result, next));
         }
-        // Asked again: the table may have been written to the file, and left the cache, in between.
-        match self.sector_of(table) {
-            0 => Ok(look(&None)),
-            sector => self
-                .cache
-                .read(key, || self.load_table(table, sector), look),
+        // Asked in this order: a table leaves the cache only when it is in the file.
+        let entry = self.directory_entry(table)?;
+        match entry.value {
+            // Whoever writes may have the next ones in the cache alone.
+            0 if self.is_read_only => Ok((look(&None), entry.zeros_end.max(next))),
+            0 => Ok((look(&None), next)),
+            sector => {
+                let load = || self.load_table(table, sector);
+                Ok((self.cache.read(key, load, look)?, next))
+            }
         }
     }
 
@@ -234,7 +260,7 @@ impl Tables {
             let (table, index) = self.split(next);
             let in_table = self.end_of_table(next).min(grains.end);
             let count = usize::try_from(in_table.saturating_sub(next)).unwrap_or(0);
-            let load = || self.load_table(table, self.sector_of(table));
+            let load = || self.load_table(table, self.sector_of(table)?);
             self.cache
                 .change(self.key(table), length, load, |entries| {
                     let slots = entries.iter_mut().skip(index).take(count);
@@ -298,11 +324,13 @@ impl Lookup for Tables {
         let end = self.end_of_table(grains.start).min(grains.end);
         let (table, index) = self.split(grains.start);
         let count = usize::try_from(end.saturating_sub(grains.start)).unwrap_or(0);
-        self.with_table(table, |found| {
+        let ((), next) = self.with_table(table, |found| {
             let found = found.as_deref().unwrap_or_default();
             entries.extend(found.iter().skip(index).take(count));
         })?;
-        Ok(end)
+        let entries_per_table = u64::from(self.shape.entries_per_table);
+        let next = u64::from(next).saturating_mul(entries_per_table);
+        Ok(next.min(grains.end).max(end))
     }
 
     fn place_of(&self, grain: u64, entry: u32) -> Result<Place, TableError> {

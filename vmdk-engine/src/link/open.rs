@@ -20,7 +20,7 @@ use crate::descriptor::Descriptor;
 use crate::descriptor_file::DescriptorFile;
 use crate::disk::OpenOptions;
 use crate::error::Error;
-use crate::extent::cache::{CACHE_BYTES, TableCache};
+use crate::extent::cache::TableCaches;
 use crate::gate::{FileAccess, OpenedFile};
 use crate::storage::Storage;
 use crate::storage::pool::FilePool;
@@ -38,7 +38,7 @@ pub(crate) fn read_descriptor(storage: &dyn Storage) -> Result<Descriptor, Error
 /// What the links of a chain share.
 #[derive(Debug)]
 pub(crate) struct SharedCaches {
-    tables: Arc<TableCache>,
+    tables: TableCaches,
     files: Arc<FilePool>,
     next_extent: u32,
 }
@@ -46,7 +46,7 @@ pub(crate) struct SharedCaches {
 impl SharedCaches {
     pub(crate) fn new() -> Self {
         Self {
-            tables: Arc::new(TableCache::new(CACHE_BYTES)),
+            tables: TableCaches::new(),
             files: Arc::new(FilePool::new()),
             next_extent: 0,
         }
@@ -117,7 +117,7 @@ impl Link {
             descriptor: RwLock::new(descriptor),
             extents,
             capacity,
-            tables: Arc::clone(&caches.tables),
+            tables: Arc::clone(&caches.tables.tables),
             fuse,
             is_changed: false.into(),
             changing: Mutex::default(),

@@ -16,6 +16,8 @@ use crate::gate::GateError;
 
 /// Somebody who has not finished choosing after this is taken for dead.
 const MOST_CHOOSING: Duration = Duration::from_secs(8);
+/// Others remove the folder, or have chosen the same digits, only now and then.
+const MAX_TRIES: u32 = 10_000;
 /// At first, a lock is asked for so often.
 const FIRST_POLL: Duration = Duration::from_millis(100);
 const LAST_POLL: Duration = Duration::from_secs(2);
@@ -78,7 +80,7 @@ fn unreadable(error: io::Error) -> GateError {
 
 /// Makes a lock file with the next number.
 fn enter(folder: &LockFolder, share: Share) -> io::Result<(OpenFolder, Held)> {
-    loop {
+    for _ in 0..MAX_TRIES {
         let open = folder.open_or_make()?;
         let digits = random_digits()?;
         match open.begin_choosing(digits) {
@@ -110,6 +112,9 @@ fn enter(folder: &LockFolder, share: Share) -> io::Result<(OpenFolder, Held)> {
             }
         };
     }
+    Err(io::Error::other(
+        "the lock folder comes and goes, or is full",
+    ))
 }
 
 fn random_digits() -> io::Result<u16> {

@@ -17,6 +17,8 @@ use crate::gate::GateError;
 
 /// More than this is in no lock folder that anybody uses.
 const MAX_ENTRIES: usize = 10_000;
+/// Others remove the folder between two calls only now and then.
+const MAX_TRIES: u32 = 10_000;
 
 /// Where the lock folder of a file is, or would be.
 #[derive(Clone, Debug)]
@@ -66,7 +68,7 @@ impl LockFolder {
     /// nobody uses any more.
     pub(super) fn open_or_make(&self) -> io::Result<OpenFolder> {
         let beside = self.open_beside()?;
-        loop {
+        for _ in 0..MAX_TRIES {
             match self.open_in(&beside) {
                 Err(Errno::NOENT) => {}
                 Err(Errno::NOTDIR | Errno::LOOP) => {
@@ -83,6 +85,7 @@ impl LockFolder {
                 Err(error) => return Err(error.into()),
             }
         }
+        Err(io::Error::other("the lock folder comes and goes"))
     }
 
     /// Removes the folder unless somebody else's locks are in it.

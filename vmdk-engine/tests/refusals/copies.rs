@@ -117,7 +117,11 @@ fn unreadable_metadata_is_read_through() {
     }
     let file = Recording::new(good);
     file.fail(Failure::Reads(sectors(21..27), io::ErrorKind::Other));
-    let error = Disk::open("disk.vmdk", &file.options()).unwrap_err();
+    // Pieces of directories are read when they are needed.
+    let disk = Disk::open("disk.vmdk", &file.options()).unwrap();
+    let error = disk.read_at(Sector::ZERO, &mut [0; 512]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io, "both directories: {error}");
+    let error = Disk::open("disk.vmdk", &file.options().writable(true)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Io, "both directories: {error}");
 }
 

@@ -63,9 +63,7 @@ pub(super) fn scan(storage: &dyn Storage, tables: &Tables) -> Result<Scanned, Er
     let length = storage
         .len()
         .map_err(|error| IoFault::new("asking for the length of the file", error))?;
-    let directory: Vec<u32> = (0..shape.directory_entries)
-        .map(|table| tables.sector_of(table))
-        .collect();
+    let directory = tables.all_sectors()?;
     let mut redundant_directory = shape
         .redundant_directory
         .map(|start| read_directory(storage, start, shape.directory_entries))

@@ -21,7 +21,7 @@ impl SparseExtent {
     /// Brings tables that lie behind what the file needs into its first free slots, and surveys it again. What is in the
     /// tables in memory must be in the file.
     pub(super) fn settle_tables(&self, writer: &Writer, slots: Slots) -> Result<Slots, Error> {
-        let moves = self.planned_tables(&writer.write_back.lock(), &slots);
+        let moves = self.planned_tables(&writer.write_back.lock(), &slots)?;
         if moves.is_empty() {
             return Ok(slots);
         }
@@ -31,8 +31,8 @@ impl SparseExtent {
         self.slots(writer)
     }
 
-    fn planned_tables(&self, state: &WriteBack, slots: &Slots) -> Vec<TableMove> {
-        let late = state.late_tables(&self.tables);
+    fn planned_tables(&self, state: &WriteBack, slots: &Slots) -> Result<Vec<TableMove>, Error> {
+        let late = state.late_tables(&self.tables)?;
         let table_len = self.tables.shape.table_len();
         let count = u64::try_from(late.len()).unwrap_or(u64::MAX);
         let sectors = SectorCount::new(table_len.get().saturating_mul(count));
@@ -43,14 +43,15 @@ impl SparseExtent {
             .filter(|slot| slots.is_free(*slot))
             .flat_map(|slot| self.tables_in(slots.place_of(slot)));
         let place_of = |table: &LateTable| Sector::new(u64::from(table.sector));
-        late.into_iter()
+        Ok(late
+            .into_iter()
             .filter(|table| clamped(place_of(table), table_len).end() > enough)
             .map_while(|table| {
                 let to = places.next()?;
                 Some(TableMove { table, to })
             })
             .filter(|one| one.to < one.table.sector)
-            .collect()
+            .collect())
     }
 
     /// The sectors at which tables fit into a slot.

@@ -37,7 +37,7 @@ pub(super) struct Slots {
 impl SparseExtent {
     /// Surveys the file. What is in the tables in memory must be in the file.
     pub(super) fn slots(&self, writer: &Writer) -> Result<Slots, Error> {
-        let tables = writer.write_back.lock().late_tables(&self.tables);
+        let tables = writer.write_back.lock().late_tables(&self.tables)?;
         let data_start = self.tables.shape.data_start;
         let mut offsets: Vec<(u64, u64)> = Vec::new();
         let size = self.grain_size();

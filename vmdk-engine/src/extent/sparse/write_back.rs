@@ -47,7 +47,7 @@ impl WriteBack {
     }
 
     /// All tables, and copies of tables, that lie among the grains.
-    pub(super) fn late_tables(&self, tables: &Tables) -> Vec<LateTable> {
+    pub(super) fn late_tables(&self, tables: &Tables) -> Result<Vec<LateTable>, Error> {
         let reaches_grains = |late: &LateTable| {
             let start = Sector::new(u64::from(late.sector));
             let range = clamped(start, tables.shape.table_len());
@@ -58,16 +58,14 @@ impl WriteBack {
             sector,
             is_copy,
         };
-        (0..tables.shape.directory_entries)
-            .flat_map(|table| {
+        let sectors = (0..).zip(tables.all_sectors()?);
+        Ok(sectors
+            .flat_map(|(table, sector)| {
                 let copy = self.redundant_sector_of(table);
-                [
-                    late(table, tables.sector_of(table), false),
-                    late(table, copy, true),
-                ]
+                [late(table, sector, false), late(table, copy, true)]
             })
             .filter(reaches_grains)
-            .collect()
+            .collect())
     }
 
     fn redundant_sector_of(&self, table: u32) -> u32 {
@@ -174,14 +172,17 @@ impl SparseExtent {
         state: &WriteBack,
         changed: &'a [ChangedTable],
     ) -> Result<Vec<Placed<'a>>, Error> {
-        let is_new = |table: &&ChangedTable| self.tables.sector_of(table.table) == 0;
+        let sectors_of = changed
+            .iter()
+            .map(|table| self.tables.sector_of(table.table));
+        let known: Vec<u32> = sectors_of.collect::<Result<_, _>>()?;
         let table_len = self.tables.shape.table_len().get();
         let copies = if state.redundant_directory.is_some() {
             2
         } else {
             1
         };
-        let sectors = u64::try_from(changed.iter().filter(is_new).count())
+        let sectors = u64::try_from(known.iter().filter(|sector| **sector == 0).count())
             .unwrap_or(u64::MAX)
             .saturating_mul(table_len)
             .saturating_mul(copies);
@@ -198,15 +199,11 @@ impl SparseExtent {
             sector
         };
         let mut placed = Vec::with_capacity(changed.len());
-        for table in changed {
-            let is_new = is_new(&table);
+        for (table, sector) in changed.iter().zip(known) {
+            let is_new = sector == 0;
             placed.push(Placed {
                 table,
-                primary: if is_new {
-                    take()
-                } else {
-                    self.tables.sector_of(table.table)
-                },
+                primary: if is_new { take() } else { sector },
                 redundant: match (is_new, copies) {
                     (true, 2) => take(),
                     _ => state.redundant_sector_of(table.table),

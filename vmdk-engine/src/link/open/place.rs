@@ -10,7 +10,7 @@ use super::parts::{Format, Opening, Part};
 use super::{SharedCaches, is_thin};
 use crate::error::Error;
 use crate::extent::Extent;
-use crate::extent::cache::TableCache;
+use crate::extent::cache::TableCaches;
 use crate::extent::flat::FlatExtent;
 use crate::extent::header::{CAPACITY_LIMIT, MAX_DIRECTORY_ENTRIES};
 use crate::extent::sesparse::SeSparseExtent;
@@ -34,7 +34,7 @@ impl Opening<'_> {
         if capacity == 0 || capacity >= CAPACITY_LIMIT {
             return Err(LinkError::Capacity(capacity).into());
         }
-        // They are all kept in memory, and many lines may name one file.
+        // A writer keeps copies of them in memory, and many lines may name one file.
         let entries = parts
             .iter()
             .map(|part| match &part.format {
@@ -82,7 +82,7 @@ impl Opening<'_> {
         &self,
         part: Part,
         number: u32,
-        tables: &Arc<TableCache>,
+        tables: &TableCaches,
         inflated: &Arc<InflatedGrains>,
     ) -> Result<Box<dyn Extent>, Error> {
         let Some(file) = part.file else {
@@ -96,9 +96,9 @@ impl Opening<'_> {
         let shape = match part.format {
             Format::Sparse(shape) => shape,
             Format::SeSparse(shape) => {
-                let tables = Arc::clone(tables);
-                let extent = SeSparseExtent::load(storage, tables, number, shape)?;
-                return Ok(Box::new(extent));
+                return Ok(Box::new(SeSparseExtent::new(
+                    storage, tables, number, shape,
+                )));
             }
             Format::Flat { first } => {
                 let thin = is_thin(self.descriptor);
@@ -108,7 +108,7 @@ impl Opening<'_> {
             Format::Zero | Format::Forbidden => return Ok(Box::new(ZeroExtent)),
         };
         let is_compressed = shape.is_compressed;
-        let tables = Tables::load(Arc::clone(&storage), Arc::clone(tables), number, shape)?;
+        let tables = Tables::new(Arc::clone(&storage), tables, number, shape);
         Ok(if is_compressed {
             Box::new(StreamExtent::new(
                 storage,
