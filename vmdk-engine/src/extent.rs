@@ -16,6 +16,7 @@ pub(crate) mod runs;
 pub(crate) mod sesparse;
 pub(crate) mod sparse;
 pub(crate) mod stream;
+pub(crate) mod survey;
 pub(crate) mod table;
 pub(crate) mod zero;
 

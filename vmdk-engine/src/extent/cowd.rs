@@ -146,6 +146,7 @@ fn check(header: &CowdHeader, file: SectorCount) -> Result<SparseShape, HeaderEr
             first: Sector::new(u64::from(header.free_sector.get())),
         }),
         version_untracked: None,
+        damage: None,
         read_only: None,
     })
 }

@@ -61,7 +61,7 @@ pub(crate) enum HeaderError {
     )]
     ReadOnlyVersion,
     #[error("{0}; the disk must be repaired before it is written")]
-    NeedsRepair(&'static str),
+    NeedsRepair(Damage),
 }
 
 impl Cause for HeaderError {
@@ -136,7 +136,9 @@ pub(crate) struct SparseShape {
     pub(crate) free_sector: Option<FreeSector>,
     /// The version that the header gets when nobody tracks changes any more; `None` if it has that.
     pub(crate) version_untracked: Option<u32>,
-    /// Why the extent cannot be written, if it cannot.
+    /// What must be repaired before the extent is written.
+    pub(crate) damage: Option<Damage>,
+    /// Why the extent cannot be written at all, if it cannot.
     pub(super) read_only: Option<ReadOnlyReason>,
 }
 
@@ -153,7 +155,20 @@ pub(crate) struct FreeSector {
 pub(super) enum ReadOnlyReason {
     Version,
     Shape(&'static str),
-    Damage(&'static str),
+}
+
+/// What is wrong in a header that can be used all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Damage {
+    #[error("the grain directory is misplaced")]
+    DirectoryMisplaced,
+    #[error("the grain directory cannot be read")]
+    DirectoryUnreadable,
+    #[error("the redundant grain directory is misplaced")]
+    CopyMisplaced,
+    #[error("the header's overhead is too small")]
+    OverheadTooSmall,
+    #[error("the embedded descriptor overlaps a grain directory")]
     DescriptorOverlap,
 }
 
@@ -173,7 +188,8 @@ impl SparseShape {
         Self::from_checked(&header, directory, len.whole_part())
     }
 
-    fn from_checked(
+    /// The shape that a header describes which [`check_header`] accepts, with this directory instead of its own.
+    pub(crate) fn from_checked(
         header: &SparseHeader,
         directory: u64,
         file: SectorCount,
@@ -194,8 +210,8 @@ impl SparseShape {
         if directory_entries > MAX_DIRECTORY_ENTRIES || directory_len > file {
             return Err(field("capacity", capacity.get()).into());
         }
-        let mut read_only = None;
-        let (directory, redundant) = directories(header, directory, in_file, &mut read_only)?;
+        let mut damage = None;
+        let (directory, redundant) = directories(header, directory, in_file, &mut damage)?;
         let overhead = header.overhead.get();
         if overhead > file.get() {
             return Err(HeaderError::Cut("it ends before its first grain").into());
@@ -212,13 +228,14 @@ impl SparseShape {
             .map(|range| range.end().get())
             .fold(first, u64::max);
         if !is_compressed && overhead < metadata_end {
-            read_only = Some(ReadOnlyReason::Damage("the header's overhead is too small"));
+            damage = damage.or(Some(Damage::OverheadTooSmall));
         }
         let overlaps =
             |range: SectorRange| descriptor.is_some_and(|text| text.intersection(range).is_some());
         if overlaps(directory) || redundant.is_some_and(overlaps) {
-            read_only = Some(ReadOnlyReason::DescriptorOverlap);
+            damage = Some(Damage::DescriptorOverlap);
         }
+        let mut read_only = None;
         if entries_per_table != USUAL_ENTRIES_PER_TABLE {
             read_only = Some(ReadOnlyReason::Shape(
                 "an extent with an unusual table size",
@@ -260,6 +277,7 @@ impl SparseShape {
             dirty_byte: ByteLen::new(UNCLEAN_SHUTDOWN_AT),
             free_sector: None,
             version_untracked,
+            damage,
             read_only,
         })
     }
@@ -272,14 +290,55 @@ impl SparseShape {
         }
     }
 
+    /// The shape of a stream by its header alone, of which only the records can be read.
+    pub(crate) fn of_records(
+        header: &SparseHeader,
+        file: SectorCount,
+    ) -> Result<Self, HeaderError> {
+        let capacity = SectorCount::new(header.capacity.get());
+        let grain = check_grain(header.grain_size.get())?;
+        let entries_per_table = check_table_size(header.entries_per_table.get())?;
+        let directory_entries = grain
+            .grains_in(capacity)
+            .div_ceil(u64::from(entries_per_table));
+        if directory_entries > MAX_DIRECTORY_ENTRIES {
+            return Err(field("capacity", capacity.get()));
+        }
+        if header.overhead.get() > file.get() {
+            return Err(HeaderError::Cut("it ends before its first grain"));
+        }
+        let flags = header.flags.get();
+        Ok(Self {
+            capacity,
+            grain,
+            entries_per_table,
+            directory_entries: u32::try_from(directory_entries).unwrap_or(u32::MAX),
+            directory: Sector::ZERO,
+            redundant_directory: None,
+            data_start: Sector::new(header.overhead.get().max(1)),
+            late_directories: Vec::new(),
+            descriptor: check_descriptor(header, SectorRange::whole(file))?,
+            is_compressed: true,
+            has_markers: flags & FLAG_MARKERS != 0,
+            has_zeroed_grains: false,
+            is_dirty: header.unclean_shutdown != 0,
+            header_len: SectorCount::new(1),
+            dirty_byte: ByteLen::new(UNCLEAN_SHUTDOWN_AT),
+            free_sector: None,
+            version_untracked: None,
+            damage: Some(Damage::DirectoryMisplaced),
+            read_only: Some(ReadOnlyReason::Shape("a stream-optimised extent")),
+        })
+    }
+
     /// Refuses what can only be read.
     pub(crate) fn check_writable(&self) -> Result<(), HeaderError> {
-        match self.read_only {
-            None => Ok(()),
-            Some(ReadOnlyReason::Version) => Err(HeaderError::ReadOnlyVersion),
-            Some(ReadOnlyReason::Shape(what)) => Err(HeaderError::ReadOnlyShape(what)),
-            Some(ReadOnlyReason::Damage(what)) => Err(HeaderError::NeedsRepair(what)),
-            Some(ReadOnlyReason::DescriptorOverlap) => Err(HeaderError::DescriptorOverlap),
+        match (self.read_only, self.damage) {
+            (Some(ReadOnlyReason::Version), _) => Err(HeaderError::ReadOnlyVersion),
+            (Some(ReadOnlyReason::Shape(what)), _) => Err(HeaderError::ReadOnlyShape(what)),
+            (None, Some(Damage::DescriptorOverlap)) => Err(HeaderError::DescriptorOverlap),
+            (None, Some(damage)) => Err(HeaderError::NeedsRepair(damage)),
+            (None, None) => Ok(()),
         }
     }
 
@@ -305,6 +364,12 @@ impl SparseShape {
         ByteLen::new(u64::from(self.entries_per_table).saturating_mul(4)).sectors_rounded_up()
     }
 
+    /// Whether an entry of 1 is known to stand for zeros; elsewhere it is read so all the same.
+    pub(crate) fn provides_for_zeros(&self) -> bool {
+        // COWD extents have no flag to say so.
+        self.has_zeroed_grains || self.free_sector.is_some()
+    }
+
     /// Whether no grain can begin at `sector`, wherever the file ends.
     pub(crate) fn is_metadata(&self, sector: Sector) -> bool {
         let grain = || clamped(sector, self.grain.count());
@@ -313,6 +378,15 @@ impl SparseShape {
                 .late_directories
                 .iter()
                 .any(|directory| directory.intersection(grain()).is_some())
+    }
+
+    /// The sectors of directories that lie among the grains.
+    pub(crate) fn late_directory_sectors(&self) -> u64 {
+        let lengths = self
+            .late_directories
+            .iter()
+            .map(|range| range.count().get());
+        lengths.fold(0, u64::saturating_add)
     }
 
     /// Header, descriptor and directories: where neither a table nor a grain can lie.
@@ -331,7 +405,7 @@ impl SparseShape {
 }
 
 /// The whole sectors of a file.
-pub(super) trait WholePart {
+pub(crate) trait WholePart {
     fn whole_part(self) -> SectorCount;
 }
 
@@ -345,7 +419,8 @@ pub(crate) fn field(field: &'static str, value: u64) -> HeaderError {
     HeaderError::Field { field, value }
 }
 
-fn read_header(
+/// Reads a header, or a footer.
+pub(crate) fn read_header(
     storage: &dyn Storage,
     position: ByteLen,
     len: ByteLen,
@@ -418,13 +493,13 @@ fn directories(
     header: &SparseHeader,
     directory: u64,
     in_file: impl Fn(u64) -> Option<SectorRange>,
-    read_only: &mut Option<ReadOnlyReason>,
+    damage: &mut Option<Damage>,
 ) -> Result<(SectorRange, Option<SectorRange>), HeaderError> {
     let start = header.redundant_directory.get();
     let is_claimed = header.flags.get() & FLAG_REDUNDANT != 0 && start != 0;
     let redundant = in_file(start).filter(|_| is_claimed);
     let Some(primary) = in_file(directory) else {
-        *read_only = Some(ReadOnlyReason::Damage("the grain directory is misplaced"));
+        *damage = Some(Damage::DirectoryMisplaced);
         return redundant
             .map(|range| (range, None))
             .ok_or_else(|| field("grain directory offset", directory));
@@ -434,9 +509,7 @@ fn directories(
     }
     let redundant = redundant.filter(|range| range.intersection(primary).is_none());
     if redundant.is_none() {
-        *read_only = Some(ReadOnlyReason::Damage(
-            "the redundant grain directory is misplaced",
-        ));
+        *damage = Some(Damage::CopyMisplaced);
     }
     Ok((primary, redundant))
 }

@@ -4,6 +4,7 @@
 //! Facts observed in a file that ESXi wrote, and with qemu-img 10.
 
 mod header;
+mod survey;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::storage::Storage;
 use crate::units::{GrainSize, byte_position, is_zero, range_of};
 
 pub(crate) use header::SeSparseShape;
+pub(crate) use survey::SeSparseTables;
 
 /// Tables have 64 sectors of 64-bit entries.
 pub(crate) const ENTRIES_PER_TABLE: u64 = 4096;
@@ -106,6 +108,35 @@ impl SeSparseExtent {
 }
 
 impl SeSparseShape {
+    /// The numbers of all tables.
+    fn read_directory(&self, storage: &dyn Storage) -> Result<Vec<u32>, Error> {
+        let entries = usize::try_from(self.directory_entries).unwrap_or(0);
+        let mut bytes = vec![0; entries.saturating_mul(8)];
+        storage
+            .read_exact_at(&mut bytes, byte_position(self.directory))
+            .map_err(|error| IoFault::new("reading the grain directory", error))?;
+        let entries = <[U64]>::ref_from_bytes(&bytes).unwrap_or_default();
+        Ok(entries
+            .iter()
+            .map(|entry| self.table_of(entry.get()))
+            .collect())
+    }
+
+    /// What an entry says of a grain.
+    fn place_of(&self, grain: u64, entry: u64) -> Result<Place, TableError> {
+        match entry >> KIND_SHIFT {
+            0 if entry == 0 => Ok(Place::Unallocated),
+            KIND_UNMAPPED | KIND_ZERO => Ok(Place::Zeroed),
+            // The low twelve bits of the index stand in front of the others.
+            KIND_DATA => Some((entry >> 48 & 0xfff) | (entry & 0xffff_ffff_ffff) << 12)
+                .and_then(|index| index.checked_mul(GRAIN_SECTORS))
+                .and_then(|offset| self.grains.checked_add(SectorCount::new(offset)))
+                .map(Place::At)
+                .ok_or(TableError::Entry { grain, entry }),
+            _ => Err(TableError::Entry { grain, entry }),
+        }
+    }
+
     /// What is kept of a directory entry.
     fn table_of(&self, entry: u64) -> u32 {
         if entry == 0 {
@@ -162,17 +193,7 @@ impl Lookup for SeSparseExtent {
     }
 
     fn place_of(&self, grain: u64, entry: u64) -> Result<Place, TableError> {
-        match entry >> KIND_SHIFT {
-            0 if entry == 0 => Ok(Place::Unallocated),
-            KIND_UNMAPPED | KIND_ZERO => Ok(Place::Zeroed),
-            // The low twelve bits of the index stand in front of the others.
-            KIND_DATA => Some((entry >> 48 & 0xfff) | (entry & 0xffff_ffff_ffff) << 12)
-                .and_then(|index| index.checked_mul(GRAIN_SECTORS))
-                .and_then(|offset| self.shape.grains.checked_add(SectorCount::new(offset)))
-                .map(Place::At)
-                .ok_or(TableError::Entry { grain, entry }),
-            _ => Err(TableError::Entry { grain, entry }),
-        }
+        self.shape.place_of(grain, entry)
     }
 }
 

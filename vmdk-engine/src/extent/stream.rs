@@ -19,6 +19,7 @@ use zerocopy::FromBytes;
 use self::ahead::ReadAhead;
 use self::inflated::{GrainKey, Inflated};
 pub(crate) use self::inflated::{INFLATED_BYTES, InflatedGrains};
+use super::header::SparseShape;
 use super::runs::Place;
 use super::table::Tables;
 use super::{Extent, MapRun};
@@ -33,7 +34,7 @@ const FIRST_READ: u64 = 32 * 1024;
 
 /// Where the records are: all that a worker needs.
 #[derive(Debug)]
-struct Records {
+pub(crate) struct Records {
     storage: Arc<dyn Storage>,
     grain: GrainSize,
     capacity: SectorCount,
@@ -43,18 +44,36 @@ struct Records {
 }
 
 impl Records {
+    /// Those of the extent with this shape, in a file of this length.
+    pub(crate) fn new(storage: Arc<dyn Storage>, shape: &SparseShape, file: ByteLen) -> Self {
+        Self {
+            storage,
+            grain: shape.grain,
+            capacity: shape.capacity,
+            has_markers: shape.has_markers,
+            file,
+        }
+    }
+
     /// Inflates one grain, whose record begins in a sector of the file, into `out`, which has the length of a grain.
-    fn inflate(&self, grain: u64, record: Sector, out: &mut [u8]) -> Result<(), Error> {
-        let compressed = self.read_record(grain, record)?;
+    /// Returns what the record takes up.
+    pub(crate) fn inflate(
+        &self,
+        grain: u64,
+        record: Sector,
+        out: &mut [u8],
+    ) -> Result<SectorCount, Error> {
+        let (compressed, length) = self.read_record(grain, record)?;
         // Only the last grain may be short, and not by more than what the capacity cuts off.
         let start = self.grain.start_of(grain).get();
         let needed = SectorCount::new(self.capacity.get().saturating_sub(start));
         let needed = buffer_len(needed.min(self.grain.count()));
-        Ok(record::inflate(&compressed, out, needed, grain)?)
+        record::inflate(&compressed, out, needed, grain)?;
+        Ok(length.sectors_rounded_up())
     }
 
-    /// The compressed bytes of a grain.
-    fn read_record(&self, grain: u64, record: Sector) -> Result<Vec<u8>, Error> {
+    /// The compressed bytes of a grain, and the length of their record.
+    fn read_record(&self, grain: u64, record: Sector) -> Result<(Vec<u8>, ByteLen), Error> {
         let start = byte_position(record).get();
         let there = self.file.get().saturating_sub(start);
         let mut bytes = vec![0; usize::try_from(there.min(FIRST_READ)).unwrap_or(0)];
@@ -74,7 +93,8 @@ impl Records {
             self.read_at(start.saturating_add(u64::try_from(had).unwrap_or(0)), rest)?;
         }
         bytes.drain(..head_len.min(end));
-        Ok(bytes)
+        let length = ByteLen::new(u64::try_from(end).unwrap_or(u64::MAX));
+        Ok((bytes, length))
     }
 
     /// The length of what stands in front of the compressed bytes, and their number.
@@ -130,13 +150,7 @@ impl StreamExtent {
         let file = storage
             .len()
             .map_err(|error| IoFault::new("asking for the length of the file", error))?;
-        let records = Records {
-            storage,
-            grain: tables.shape.grain,
-            capacity: tables.shape.capacity,
-            has_markers: tables.shape.has_markers,
-            file,
-        };
+        let records = Records::new(storage, &tables.shape, file);
         Ok(Self {
             records: Arc::new(records),
             ahead: Mutex::new(ReadAhead::new(inflated.read_ahead())),
@@ -230,7 +244,7 @@ impl Extent for StreamExtent {
             };
             let grain = size.grain_of(run.range.start());
             if is_one_grain && !self.inflated.contains(self.extent, grain) {
-                return self.records.inflate(grain, record, part);
+                return self.records.inflate(grain, record, part).map(|_| ());
             }
             let inflated = self.find(grain, record);
             if !wanted.is_empty() {

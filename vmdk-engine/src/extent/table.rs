@@ -16,7 +16,7 @@ use zerocopy::little_endian::U32;
 
 use super::cache::{ChangedTable, Entries, TableCache, TableCaches, TableKey};
 use super::directory::{Directory, DirectoryEntry};
-use super::header::{HeaderError, SparseShape, WholePart};
+use super::header::{Damage, HeaderError, SparseShape, WholePart};
 use super::runs::{Lookup, Place, Runs, TableError};
 use crate::error::{Error, IoFault};
 use crate::storage::Storage;
@@ -71,7 +71,7 @@ impl Tables {
         match (read(self.shape.directory), self.shape.redundant_directory) {
             (Err(error), Some(redundant)) if read(redundant).is_ok() => {
                 tracing::warn!(%error, "the grain directory cannot be read, but its copy can");
-                Err(HeaderError::NeedsRepair("the grain directory cannot be read").into())
+                Err(HeaderError::NeedsRepair(Damage::DirectoryUnreadable).into())
             }
             (directory, _) => directory,
         }
