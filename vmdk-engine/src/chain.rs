@@ -216,6 +216,11 @@ impl Chain {
         self.leaf.set_metadata(key, value)
     }
 
+    /// The files of the parents' descriptors, from the disk's own parent to the base.
+    pub(crate) fn parent_paths(&self) -> impl Iterator<Item = &Path> {
+        self.parents.links.iter().map(|link| link.path())
+    }
+
     /// The value of the first link that has one.
     pub(crate) fn metadata(&self, key: &str) -> Option<String> {
         self.links().find_map(|link| link.metadata(key))

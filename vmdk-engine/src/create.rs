@@ -21,8 +21,7 @@ use std::sync::Arc;
 use disk_units::{ByteLen, SectorCount};
 
 use self::child::ParentOf;
-use self::ids::ContentId;
-use self::text::{NewParent, NewText};
+use self::text::NewParent;
 use crate::disk::{Disk, OpenOptions};
 use crate::draft::{NewFiles, make_draft};
 use crate::error::{Error, ErrorKind, IoFault, Operation};
@@ -33,9 +32,11 @@ use crate::progress::{Watcher, Work};
 
 pub(crate) use fill::{fill, take_space};
 pub(crate) use hint::way_to;
+pub(crate) use ids::ContentId;
 pub(crate) use names::{DiskName, base_of};
 pub use options::CreateOptions;
 pub(crate) use plan::{NewExtent, NewFormat, SPLIT, check_size, parts_of};
+pub(crate) use text::NewText;
 
 impl Disk {
     /// Makes a disk of zeros, and opens it for writing.

@@ -13,11 +13,14 @@
 //! files without a descriptor, read; `streamOptimized`, also written once, from its first sector to its last; where
 //! the caller allows the device ([`ListGate`]), `fullDevice` and `partitionedDevice`, read and written, and raw
 //! mappings, read. Snapshot chains of all of them, with up to 64 parents: reads go through to the parent, writes stay
-//! in the child, and parents are only ever read. Refused, with errors that say so: repairing disks.
+//! in the child, and parents are only ever read.
 //!
 //! Disks are made ([`Disk::create`], [`Disk::create_child`]), described ([`Disk::set_metadata`]), made larger ([`grow()`]),
 //! renamed ([`rename()`]) and removed ([`unlink()`]) as VMware products name and lay out their files. Each of these leaves
 //! what was there or what was asked for, or, after a crash, something that doing it again finishes.
+//!
+//! What is wrong with a disk [`check()`] says, and [`repair`] mends what can be mended. What is damaged and has a second
+//! copy is read from there all the same.
 //!
 //! A disk is written by one, or read by many: its files are locked against other disks of the engine, QEMU and VMware
 //! products, see [`LockKind`].
@@ -63,6 +66,7 @@
 )]
 
 mod chain;
+mod check;
 mod clone;
 mod closed;
 mod commit;
@@ -91,6 +95,9 @@ mod units;
 mod unlink;
 mod worker;
 
+pub use check::{
+    CheckOptions, Finding, FindingKind, Repair, RepairOptions, Report, Severity, check, repair,
+};
 pub use clone::Existing;
 pub use commit::{AfterCommit, CommitOptions, commit};
 pub use create::CreateOptions;

@@ -108,7 +108,7 @@ impl SeSparseExtent {
 }
 
 impl SeSparseShape {
-    /// The numbers of all tables.
+    /// All directory entries as they are kept.
     fn read_directory(&self, storage: &dyn Storage) -> Result<Vec<u32>, Error> {
         let entries = usize::try_from(self.directory_entries).unwrap_or(0);
         let mut bytes = vec![0; entries.saturating_mul(8)];

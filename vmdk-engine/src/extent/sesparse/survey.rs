@@ -115,12 +115,13 @@ impl<'a> SeSparseTables<'a> {
         Ok(None)
     }
 
-    fn look(&mut self, table: usize, number: u32) -> Result<SeSparseFaults, Error> {
+    fn look(&mut self, table: usize, kept: u32) -> Result<SeSparseFaults, Error> {
+        let number = kept.saturating_sub(1);
         let mut faults = SeSparseFaults {
             table,
             ..SeSparseFaults::default()
         };
-        match number {
+        match kept {
             NO_TABLE => return Ok(faults),
             BAD_TABLE => {
                 faults.is_misplaced = true;

@@ -1,0 +1,240 @@
+//! The header of a hosted sparse extent: what is wrong with it, and the header that it should have.
+
+use disk_units::{ByteLen, Sector};
+use zerocopy::IntoBytes;
+
+use super::finding::{FindingKind, Notes, Severity, impossible, possible};
+use super::link;
+use crate::error::{Error, IoFault};
+use crate::extent::header::{Damage, SparseShape, WholePart, check_header, read_header};
+use crate::extent::table::read_directory;
+use crate::layout::{FLAG_COMPRESSED, FLAG_REDUNDANT, FLAG_ZEROED, SparseHeader};
+use crate::storage::Storage;
+use crate::units::byte_position;
+
+/// Damages of one header.
+const MAX_DAMAGES: usize = 8;
+
+/// A header as it is, and as it should be.
+#[derive(Debug)]
+pub(super) struct Header {
+    found: SparseHeader,
+    mended: SparseHeader,
+    pub(super) shape: SparseShape,
+}
+
+impl Header {
+    /// Reads the header and notes what is wrong with it; `None` if nothing can be done with it.
+    pub(super) fn load(
+        storage: &dyn Storage,
+        notes: &mut Notes<'_>,
+    ) -> Result<Option<Self>, Error> {
+        let file = storage
+            .len()
+            .map_err(|error| IoFault::new("asking for the length of the file", error))?;
+        let found = match read_header(storage, ByteLen::ZERO, file) {
+            Ok(found) => found,
+            Err(error) => return fatal(notes, error),
+        };
+        if let Err(error) = check_header(&found) {
+            return fatal(notes, error.into());
+        }
+        if found.flags.get() & FLAG_COMPRESSED != 0 {
+            return match SparseShape::load(storage) {
+                Ok(shape) => Ok(Some(Self {
+                    mended: found.clone(),
+                    found,
+                    shape,
+                })),
+                // What stands at the end may be lost; what that means, whoever reads the records finds out.
+                Err(error) => match SparseShape::of_records(&found, file.whole_part()) {
+                    Ok(shape) => Ok(Some(Self {
+                        mended: found.clone(),
+                        found,
+                        shape,
+                    })),
+                    Err(_) => fatal(notes, error),
+                },
+            };
+        }
+        let mut mended = found.clone();
+        if mended.overhead.get() > file.whole_part().get() {
+            mended.overhead = 0.into();
+        }
+        let mut noted = Vec::new();
+        for _ in 0..MAX_DAMAGES {
+            let directory = mended.directory.get();
+            let shape = match SparseShape::from_checked(&mended, directory, file.whole_part()) {
+                Ok(shape) => shape,
+                Err(error) => return fatal(notes, error),
+            };
+            let Some(damage) = shape.damage else {
+                let mut header = Self {
+                    found,
+                    mended,
+                    shape,
+                };
+                header.drop_idle_claim(notes);
+                return Ok(Some(header));
+            };
+            let done = mend(storage, &mut mended, &shape, damage, file)?;
+            if !noted.contains(&damage) {
+                noted.push(damage);
+                let (kind, severity) = match damage {
+                    Damage::OverheadTooSmall => (FindingKind::Overhead, Severity::Error),
+                    Damage::DescriptorOverlap => (FindingKind::Descriptor, Severity::Error),
+                    _ => (FindingKind::Directory, Severity::Error),
+                };
+                notes.add(severity, kind, None, damage.to_string(), possible(done));
+            }
+        }
+        notes.add(
+            Severity::Fatal,
+            FindingKind::Header,
+            None,
+            "the header contradicts itself in more than one way",
+            impossible("nothing says what the header was"),
+        );
+        Ok(None)
+    }
+
+    /// A second directory that is claimed, but is none.
+    fn drop_idle_claim(&mut self, notes: &mut Notes<'_>) {
+        let flags = self.mended.flags.get();
+        if flags & FLAG_REDUNDANT == 0 || self.shape.redundant_directory.is_some() {
+            return;
+        }
+        self.mended.flags = (flags & !FLAG_REDUNDANT).into();
+        self.mended.redundant_directory = 0.into();
+        if self.found.flags.get() & FLAG_REDUNDANT != 0
+            && self.found.directory == self.mended.directory
+        {
+            let start = self.found.redundant_directory.get();
+            if start == 0 || start == self.found.directory.get() {
+                notes.add(
+                    Severity::Warning,
+                    FindingKind::Directory,
+                    None,
+                    "the header claims a redundant grain directory, but there is none",
+                    possible("the claim is dropped"),
+                );
+            }
+        }
+    }
+
+    /// Has the first grain at `sector`.
+    pub(super) fn set_overhead(&mut self, sector: Sector) {
+        self.mended.overhead = sector.get().into();
+    }
+
+    /// Whether the overhead has been found wrong.
+    pub(super) fn has_new_overhead(&self) -> bool {
+        self.mended.overhead != self.found.overhead
+    }
+
+    /// Provides for entries of 1, as version 2 does.
+    pub(super) fn provide_for_zeros(&mut self) {
+        self.mended.flags = (self.mended.flags.get() | FLAG_ZEROED).into();
+        self.mended.version = self.mended.version.get().max(2).into();
+    }
+
+    /// The header as it should be; `None` if that is how it is.
+    pub(super) fn new_bytes(&self) -> Option<Vec<u8>> {
+        let mended = self.mended.as_bytes();
+        (mended != self.found.as_bytes()).then(|| mended.to_vec())
+    }
+}
+
+/// Notes that the header cannot be used at all.
+fn fatal(notes: &mut Notes<'_>, error: Error) -> Result<Option<Header>, Error> {
+    link::fatal(notes, FindingKind::Header, error)?;
+    Ok(None)
+}
+
+/// Changes the one field that is damaged, and says how.
+fn mend(
+    storage: &dyn Storage,
+    header: &mut SparseHeader,
+    shape: &SparseShape,
+    damage: Damage,
+    file: ByteLen,
+) -> Result<String, Error> {
+    let copy_len = shape
+        .table_len()
+        .get()
+        .saturating_mul(u64::from(shape.directory_entries))
+        .saturating_add(shape.directory_len().get());
+    Ok(match damage {
+        Damage::DirectoryMisplaced | Damage::DirectoryUnreadable => {
+            // Usually it stands right behind the redundant tables.
+            let redundant = header.redundant_directory.get();
+            let usual = Sector::new(redundant.saturating_add(copy_len));
+            if is_directory(storage, shape, usual, file)? {
+                header.directory = usual.get().into();
+                format!("it is found where it usually stands, at sector {usual}")
+            } else {
+                header.directory = redundant.into();
+                header.redundant_directory = 0.into();
+                header.flags = (header.flags.get() & !FLAG_REDUNDANT).into();
+                "the redundant grain directory takes its place".to_owned()
+            }
+        }
+        Damage::CopyMisplaced => {
+            let usual = Sector::new(header.directory.get().saturating_sub(copy_len));
+            if is_directory(storage, shape, usual, file)? {
+                header.redundant_directory = usual.get().into();
+                format!("it is found where it usually stands, at sector {usual}")
+            } else {
+                header.redundant_directory = 0.into();
+                header.flags = (header.flags.get() & !FLAG_REDUNDANT).into();
+                "the disk goes on with one grain directory".to_owned()
+            }
+        }
+        Damage::OverheadTooSmall => {
+            header.overhead = shape.data_start.get().into();
+            "it is computed anew".to_owned()
+        }
+        Damage::DescriptorOverlap => {
+            let start = header.descriptor_offset.get();
+            let end = [Some(shape.directory), shape.redundant_directory]
+                .into_iter()
+                .flatten()
+                .map(Sector::get)
+                .filter(|directory| *directory > start)
+                .min()
+                .unwrap_or(start);
+            header.descriptor_size = end.saturating_sub(start).into();
+            "the descriptor's area is made to end before it".to_owned()
+        }
+    })
+}
+
+/// Whether a directory stands there whose tables follow it one behind the other, as most programs lay them out.
+fn is_directory(
+    storage: &dyn Storage,
+    shape: &SparseShape,
+    start: Sector,
+    file: ByteLen,
+) -> Result<bool, Error> {
+    let Some(end) = start.checked_add(shape.directory_len()) else {
+        return Ok(false);
+    };
+    if start.get()
+        <= shape
+            .descriptor
+            .map_or(0, |text| text.end().get().saturating_sub(1))
+        || byte_position(end) > file
+    {
+        return Ok(false);
+    }
+    let entries = read_directory(storage, start, shape.directory_entries)?;
+    let length = shape.table_len().get();
+    let mut expected = end.get();
+    for entry in &entries {
+        if u64::from(*entry) != expected {
+            return Ok(false);
+        }
+        expected = expected.saturating_add(length);
+    }
+    Ok(!entries.is_empty())
+}
