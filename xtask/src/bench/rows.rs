@@ -200,6 +200,7 @@ fn writing(places: &Places, ours: &str) -> Vec<Row> {
         let our_disk = format!("{our_folder}/disk.vmdk");
         let their_disk = format!("{their_folder}/disk.vmdk");
         let option = format!("subformat={kind}");
+        // Both begin with the same: a disk of ours would have all its space already.
         let create = ["qemu-img", "create", "-q", "-f", "vmdk", "-o", &option];
         rows.push(Row {
             name: format!("write all of a new {kind}"),
@@ -208,7 +209,7 @@ fn writing(places: &Places, ours: &str) -> Vec<Row> {
             bytes: Some(WRITE_BYTES),
             ours: Work::new([ours, "write", &our_disk, "1048576"])
                 .into_fresh(our_folder.as_ref())
-                .created_by([ours, "create", &our_disk, kind, &size]),
+                .created_by(create.iter().chain(&[our_disk.as_str(), &size])),
             theirs: qemu_requests(&their_disk, &["-w", "-s", "1048576", "-c", &blocks])
                 .into_fresh(their_folder.as_ref())
                 .created_by(create.iter().chain(&[their_disk.as_str(), &size])),
