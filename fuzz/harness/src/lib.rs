@@ -5,6 +5,7 @@
 //!    ├─ Files       the files of one disk, in memory       files.rs
 //!    ├─ examine     what holds of every disk that opens    examine.rs
 //!    ├─ change      what holds of writing to one           change.rs
+//!    ├─ mend        what holds of checking and repairing   mend.rs
 //!    └─ mutate      changes that keep a format's shape     mutate.rs
 //!   seeds           small disks to begin with              seeds.rs image.rs
 //! ```
@@ -22,6 +23,7 @@ mod change;
 mod examine;
 mod files;
 mod image;
+mod mend;
 mod mutate;
 mod numbers;
 mod seeds;

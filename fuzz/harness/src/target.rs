@@ -6,6 +6,7 @@ use crate::change::change;
 use crate::examine::examine;
 use crate::files::Files;
 use crate::image::{self, GRAIN, Stream};
+use crate::mend::mend;
 use crate::numbers::Numbers;
 
 /// A fuzz target.
@@ -82,7 +83,9 @@ fn read_and_write(files: &Files) {
     let first = files.contents().into_iter().next().unwrap_or_default();
     let mut numbers = Numbers::of(&first);
     let options = files.options();
-    match examine(files, &options, &mut numbers) {
+    let samples = examine(files, &options, &mut numbers);
+    mend(files, samples.as_deref());
+    match samples {
         Some(samples) => change(files, &samples, &mut numbers),
         None => {
             examine(files, &options.clone().single_link(true), &mut numbers);
