@@ -20,7 +20,7 @@ pub enum Target {
     Cowd,
     /// A space-efficient sparse extent, over a parent.
     SeSparse,
-    /// A stream-optimised extent, or a script that makes one: see [`stream_of`].
+    /// A stream-optimised extent, or a script that makes one (the table at `stream_of`).
     Stream,
     /// Several files with their names, the first of which is opened.
     OpenAnything,
