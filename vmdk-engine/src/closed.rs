@@ -108,4 +108,10 @@ impl OwnFile {
     pub(crate) fn is_disk(&self) -> bool {
         Text::read(&*self.file.storage).is_ok()
     }
+
+    /// The same for a file that an extent line names. Copy-on-write deltas could all be opened by themselves; such a
+    /// line makes them a part.
+    pub(crate) fn is_disk_and_no_delta(&self) -> bool {
+        Text::read(&*self.file.storage).is_ok_and(|text| text.is_written())
+    }
 }

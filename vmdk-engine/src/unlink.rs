@@ -82,8 +82,12 @@ fn remove_disk(disk: &ClosedDisk<'_>, path: &Path) -> Result<(), Error> {
             let Named::Own(file) = disk.named_file(&name)? else {
                 continue;
             };
-            let may_be_disk = !matches!(line.kind, ExtentKind::Flat | ExtentKind::Vmfs);
-            if may_be_disk && file.is_disk() {
+            let is_disk = match line.kind {
+                ExtentKind::Flat | ExtentKind::Vmfs => false,
+                ExtentKind::VmfsSparse => file.is_disk_and_no_delta(),
+                _ => file.is_disk(),
+            };
+            if is_disk {
                 tracing::warn!(?name, "an extent that is a disk by itself is left alone");
             } else {
                 files.push(file);

@@ -53,6 +53,11 @@ impl Text {
         })
     }
 
+    /// Whether the file really holds a text, which makes it a disk whoever else names it.
+    pub(crate) fn is_written(&self) -> bool {
+        self.embedded_in.is_none() || !self.start.is_zero()
+    }
+
     /// What stands for the text in a file that has none.
     fn of_cowd(storage: &dyn Storage) -> Result<Self, Error> {
         let (shape, identity) = cowd::load_with_identity(storage)?;
