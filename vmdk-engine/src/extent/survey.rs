@@ -2,9 +2,13 @@
 //! in the file and where nothing else is, and the two copies are alike.
 //!
 //! Whoever writes in place trusts the tables, so that an open for writing goes by these rules, and so does a check. The
-//! survey reads every table once, a megabyte at a time. In memory it holds the directories, 4 bytes for each table and
-//! copy and as much again to compare them, and one bit for each grain of the file, times the ways in which its grains
-//! are aligned: 4 MiB for a file of 2 TiB with usual grains.
+//! survey reads every table once, a megabyte at a time.
+//!
+//! In memory it holds at most 160 bytes for each table that the capacity needs (10 MiB for 2 TiB in usual grains; no
+//! header is accepted that needs more than 4 Mi tables), and one bit for each grain that the file has room for, times
+//! the ways in which its grains are aligned, of which there are at most four. That is 4 MiB each for a file of 2 TiB with
+//! usual grains; with the smallest grains, of one to four sectors, it is 512 MiB in all, of which the system provides
+//! what is written to: the parts for places where grains are.
 
 mod directory;
 mod places;
