@@ -7,6 +7,7 @@ use super::finding::{FindingKind, Notes, Severity, impossible, possible};
 use super::link;
 use crate::error::{Error, IoFault};
 use crate::extent::header::{Damage, SparseShape, WholePart, check_header, read_header};
+use crate::extent::survey::read_sectors;
 use crate::extent::table::read_directory;
 use crate::layout::{FLAG_COMPRESSED, FLAG_REDUNDANT, FLAG_ZEROED, SparseHeader};
 use crate::storage::Storage;
@@ -68,7 +69,7 @@ impl Header {
                 Ok(shape) => shape,
                 Err(error) => return fatal(notes, error),
             };
-            let Some(damage) = shape.damage else {
+            let Some(damage) = shape.damage.or_else(|| unreadable(storage, &shape)) else {
                 let mut header = Self {
                     found,
                     mended,
@@ -77,7 +78,18 @@ impl Header {
                 header.drop_idle_claim(notes);
                 return Ok(Some(header));
             };
+            if damage == Damage::DirectoryUnreadable && shape.redundant_directory.is_none() {
+                let why = impossible("there is no copy of it that can be read");
+                let what = damage.to_string();
+                notes.add(Severity::Fatal, FindingKind::Directory, None, what, why);
+                return Ok(None);
+            }
             let done = mend(storage, &mut mended, &shape, damage, file)?;
+            let repair = match damage {
+                // Parts of it may be readable, and what they name.
+                Damage::DirectoryUnreadable | Damage::CopyUnreadable => notes.with_permission(done),
+                _ => possible(done),
+            };
             if !noted.contains(&damage) {
                 noted.push(damage);
                 let (kind, severity) = match damage {
@@ -85,7 +97,7 @@ impl Header {
                     Damage::DescriptorOverlap => (FindingKind::Descriptor, Severity::Error),
                     _ => (FindingKind::Directory, Severity::Error),
                 };
-                notes.add(severity, kind, None, damage.to_string(), possible(done));
+                notes.add(severity, kind, None, damage.to_string(), repair);
             }
         }
         notes.add(
@@ -165,29 +177,34 @@ fn mend(
         .saturating_mul(u64::from(shape.directory_entries))
         .saturating_add(shape.directory_len().get());
     Ok(match damage {
-        Damage::DirectoryMisplaced | Damage::DirectoryUnreadable => {
+        Damage::DirectoryMisplaced => {
             // Usually it stands right behind the redundant tables.
-            let redundant = header.redundant_directory.get();
-            let usual = Sector::new(redundant.saturating_add(copy_len));
-            if is_directory(storage, shape, usual, file)? {
+            let copy = Sector::new(header.redundant_directory.get());
+            let usual = Sector::new(copy.get().saturating_add(copy_len));
+            if !is_directory(storage, shape, usual, file) {
+                use_copy_alone(header)
+            } else if is_directory(storage, shape, copy, file)
+                && has_same_tables(storage, shape, [copy, usual])?
+            {
                 header.directory = usual.get().into();
                 format!("it is found where it usually stands, at sector {usual}")
             } else {
-                header.directory = redundant.into();
-                header.redundant_directory = 0.into();
-                header.flags = (header.flags.get() & !FLAG_REDUNDANT).into();
-                "the redundant grain directory takes its place".to_owned()
+                header.directory = copy.get().into();
+                header.redundant_directory = usual.get().into();
+                format!(
+                    "it is found where it usually stands, at sector {usual}; as it differs from the redundant one, through which the disk was read, the two change places"
+                )
             }
         }
+        Damage::DirectoryUnreadable => use_copy_alone(header),
+        Damage::CopyUnreadable => drop_copy(header),
         Damage::CopyMisplaced => {
             let usual = Sector::new(header.directory.get().saturating_sub(copy_len));
-            if is_directory(storage, shape, usual, file)? {
+            if is_directory(storage, shape, usual, file) {
                 header.redundant_directory = usual.get().into();
                 format!("it is found where it usually stands, at sector {usual}")
             } else {
-                header.redundant_directory = 0.into();
-                header.flags = (header.flags.get() & !FLAG_REDUNDANT).into();
-                "the disk goes on with one grain directory".to_owned()
+                drop_copy(header)
             }
         }
         Damage::OverheadTooSmall => {
@@ -209,15 +226,54 @@ fn mend(
     })
 }
 
-/// Whether a directory stands there whose tables follow it one behind the other, as most programs lay them out.
-fn is_directory(
+fn use_copy_alone(header: &mut SparseHeader) -> String {
+    header.directory = header.redundant_directory;
+    drop_copy(header);
+    "the redundant grain directory takes its place".to_owned()
+}
+
+fn drop_copy(header: &mut SparseHeader) -> String {
+    header.redundant_directory = 0.into();
+    header.flags = (header.flags.get() & !FLAG_REDUNDANT).into();
+    "the disk goes on with one grain directory".to_owned()
+}
+
+/// A directory on sectors that the medium does not give back, of which the other one has a copy, if there is another.
+fn unreadable(storage: &dyn Storage, shape: &SparseShape) -> Option<Damage> {
+    let is_lost = |start| read_directory(storage, start, shape.directory_entries).is_err();
+    if is_lost(shape.directory) {
+        return Some(Damage::DirectoryUnreadable);
+    }
+    let is_copy_lost = shape.redundant_directory.is_some_and(is_lost);
+    is_copy_lost.then_some(Damage::CopyUnreadable)
+}
+
+/// Whether the tables behind two directories, each as [`is_directory`] has found it, are the same.
+fn has_same_tables(
     storage: &dyn Storage,
     shape: &SparseShape,
-    start: Sector,
-    file: ByteLen,
+    directories: [Sector; 2],
 ) -> Result<bool, Error> {
+    let [mut one, mut other] = directories.map(|start| {
+        let tables = start.checked_add(shape.directory_len());
+        u32::try_from(tables.unwrap_or(start).get()).unwrap_or(u32::MAX)
+    });
+    let length = shape.table_len().get();
+    for _ in 0..shape.directory_entries {
+        if read_sectors(storage, one, length)? != read_sectors(storage, other, length)? {
+            return Ok(false);
+        }
+        let length = u32::try_from(length).unwrap_or(u32::MAX);
+        one = one.saturating_add(length);
+        other = other.saturating_add(length);
+    }
+    Ok(true)
+}
+
+/// Whether a directory stands there whose tables follow it one behind the other, as most programs lay them out.
+fn is_directory(storage: &dyn Storage, shape: &SparseShape, start: Sector, file: ByteLen) -> bool {
     let Some(end) = start.checked_add(shape.directory_len()) else {
-        return Ok(false);
+        return false;
     };
     if start.get()
         <= shape
@@ -225,16 +281,18 @@ fn is_directory(
             .map_or(0, |text| text.end().get().saturating_sub(1))
         || byte_position(end) > file
     {
-        return Ok(false);
+        return false;
     }
-    let entries = read_directory(storage, start, shape.directory_entries)?;
+    let Ok(entries) = read_directory(storage, start, shape.directory_entries) else {
+        return false;
+    };
     let length = shape.table_len().get();
     let mut expected = end.get();
     for entry in &entries {
         if u64::from(*entry) != expected {
-            return Ok(false);
+            return false;
         }
         expected = expected.saturating_add(length);
     }
-    Ok(!entries.is_empty())
+    !entries.is_empty()
 }

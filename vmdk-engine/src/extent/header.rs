@@ -166,6 +166,8 @@ pub(crate) enum Damage {
     DirectoryUnreadable,
     #[error("the redundant grain directory is misplaced")]
     CopyMisplaced,
+    #[error("the redundant grain directory cannot be read")]
+    CopyUnreadable,
     #[error("the header's overhead is too small")]
     OverheadTooSmall,
     #[error("the embedded descriptor overlaps a grain directory")]

@@ -9,6 +9,7 @@ mod support;
 mod chain;
 mod crash;
 mod damage;
+mod directories;
 mod esx;
 mod qemu;
 mod sparse;
