@@ -24,17 +24,17 @@ pub(super) fn check(
         Err(error) => return note(path, error, report),
     };
     let paths: Vec<_> = chain.parent_paths().map(Path::to_owned).collect();
-    for parent in paths {
-        let file = match gate.open_parent(path, parent.as_os_str()) {
+    // Each is asked for by the link that names it: the gate may not let the others have it.
+    let mut child = path;
+    for parent in &paths {
+        let file = match gate.open_parent(child, parent.as_os_str()) {
             Ok(file) => file,
-            // It was opened a moment ago, by the name in the descriptor of whichever child names it.
-            Err(error) => {
-                tracing::debug!(parent = %parent.display(), %error, "a parent is not checked");
-                continue;
-            }
+            // It was opened a moment ago.
+            Err(error) => return note(path, Error::from(error).at(parent), report),
         };
+        child = parent;
         let mut found = Report::default();
-        let mut notes = Notes::new(&mut found, &parent, false);
+        let mut notes = Notes::new(&mut found, parent, false);
         Link::check(file, Arc::clone(gate), FileAccess::Read, &mut notes)?;
         report.add_elsewhere(found, "it is a parent; repair it by itself");
     }

@@ -91,3 +91,25 @@ fn flat_parents_are_looked_at_too() {
     let report = check("disk.vmdk", &check_options(&world)).unwrap();
     assert_eq!(report.findings(), []);
 }
+
+/// Each parent lies where the link that names it may have it from, but the disk itself may not.
+#[test]
+fn parents_are_looked_at_wherever_their_children_have_them() {
+    const BASE: u32 = 0x1f2e_3d4c;
+    let scratch = tempfile::tempdir().unwrap();
+    let put = |name: &str, bytes: Vec<u8>| {
+        let path = scratch.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    put(
+        "two/deep/base.vmdk",
+        with_entries(&base(), &[(27, 5, 3), (22, 5, 3)]),
+    );
+    put("two/parent.vmdk", child(2048, BASE, "deep/base.vmdk"));
+    let disk = put("one/disk.vmdk", child(2048, 2, "../two/parent.vmdk"));
+    let report = check(disk, &CheckOptions::new()).unwrap();
+    assert_eq!(faults(&report), [(Error, TableEntry)], "{}", lines(&report));
+    assert!(report.findings()[0].path.ends_with("two/deep/base.vmdk"));
+}
