@@ -105,7 +105,7 @@ fn try_repair(good: &World, world: &World, allow_loss: bool) {
 
 /// More are tried with a number in `CHECK_CASES`.
 fn cases() -> u32 {
-    std::env::var("CHECK_CASES").map_or(16, |cases| cases.parse().unwrap())
+    std::env::var("CHECK_CASES").map_or(8, |cases| cases.parse().unwrap())
 }
 
 proptest! {
