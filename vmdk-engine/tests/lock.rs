@@ -5,8 +5,9 @@
 mod support;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -566,16 +567,24 @@ fn permissions_do_not_bind() -> bool {
     fs::create_dir(probe.path().join("x")).is_ok()
 }
 
-/// Waits until a server listens.
+/// Waits until a server greets: qemu-nbd listens before it opens and locks the disk, and greets after that.
 fn wait_for(socket: &Path, server: &mut Child) {
     let start = Instant::now();
-    while !socket.exists() {
+    loop {
         assert!(server.try_wait().unwrap().is_none(), "it ended");
         assert!(
-            start.elapsed() < Duration::from_secs(30),
+            start.elapsed() < Duration::from_secs(60),
             "it does not start"
         );
-        thread::sleep(Duration::from_millis(10));
+        let mut greeting = [0; 8];
+        let greeted = UnixStream::connect(socket).and_then(|mut stream| {
+            stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+            stream.read_exact(&mut greeting)
+        });
+        match greeted {
+            Ok(()) => return assert_eq!(&greeting, b"NBDMAGIC"),
+            Err(_) => thread::sleep(Duration::from_millis(10)),
+        }
     }
 }
 
