@@ -152,9 +152,10 @@ pub(crate) struct DraftDisk<'a> {
     path: PathBuf,
     kind: DiskKind,
     text: Vec<u8>,
-    draft: OpenedFile,
     gate: &'a dyn OpenGate,
+    /// Before the draft, so that they go before its lock does.
     files: NewFiles<'a>,
+    draft: OpenedFile,
 }
 
 impl<'a> DraftDisk<'a> {
@@ -257,8 +258,8 @@ impl<'a> NewDisk<'a> {
             .map(|extent| extent.file_len().get())
             .fold(0, u64::saturating_add);
         let mut work = Work::begin(ByteLen::new(total), watcher)?;
-        let mut files = NewFiles::new(gate);
         let draft = make_draft(gate, self.path)?;
+        let mut files = NewFiles::new(gate);
         files.add(&draft.path);
         let path = draft
             .path
@@ -286,9 +287,9 @@ impl<'a> NewDisk<'a> {
             path,
             kind: self.kind,
             text,
-            draft,
             gate,
             files,
+            draft,
         })
     }
 

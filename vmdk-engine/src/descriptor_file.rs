@@ -171,7 +171,7 @@ impl DescriptorFile {
 
     /// Puts a draft in the place of the file. The name is not durable yet.
     pub(crate) fn put(&mut self, gate: &dyn OpenGate, pending: Pending<'_>) -> Result<(), Error> {
-        let Pending { draft, files } = pending;
+        let Pending { files, draft } = pending;
         gate.replace(&draft.path, &self.file.path)
             .map_err(|error| Error::from(error).at(&draft.path))?;
         files.keep();
@@ -284,13 +284,14 @@ impl DescriptorFile {
 /// The draft of a descriptor; removed again unless it is put in its place.
 #[derive(Debug)]
 pub(crate) struct Pending<'a> {
-    draft: OpenedFile,
+    /// Before the draft, so that it goes before its lock does.
     files: NewFiles<'a>,
+    draft: OpenedFile,
 }
 
 fn write_draft<'a>(gate: &'a dyn OpenGate, path: &Path, text: &[u8]) -> Result<Pending<'a>, Error> {
-    let mut files = NewFiles::new(gate);
     let draft = make_draft(gate, path)?;
+    let mut files = NewFiles::new(gate);
     files.add(&draft.path);
     let written = draft.storage.write_all_at(text, ByteLen::ZERO);
     written
@@ -298,7 +299,7 @@ fn write_draft<'a>(gate: &'a dyn OpenGate, path: &Path, text: &[u8]) -> Result<P
         .map_err(|error| {
             Error::from(IoFault::new("writing the descriptor", error)).at(&draft.path)
         })?;
-    Ok(Pending { draft, files })
+    Ok(Pending { files, draft })
 }
 
 /// Part of putting a new text into the area that is kept for it.

@@ -1,7 +1,8 @@
 //! Files that come to be under a name of their own before they take their place.
 //!
 //! The draft of a descriptor `disk.vmdk` is `disk.vmdk.draft`. Whoever makes one holds its lock; one that nobody holds is
-//! what an interrupted change has left.
+//! what an interrupted change has left. Nobody removes one without holding its lock, and a lock counts only while the
+//! locked file has its name: so of several who come at once one gets it.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,6 @@ use std::time::Duration;
 use crate::error::{Cause, Error, ErrorKind, IoFault};
 use crate::gate::{FileAccess, GateError, OpenGate, OpenedFile};
 use crate::lock::{LockKind, LockRequest};
-use crate::storage::Storage;
 
 /// Somebody else is at it.
 #[derive(Debug, thiserror::Error)]
@@ -32,25 +32,42 @@ pub(crate) fn draft_of(path: &Path) -> PathBuf {
 
 /// Makes the draft of a file, locked, in place of one that an interrupted change has left.
 pub(crate) fn make_draft(gate: &dyn OpenGate, path: &Path) -> Result<OpenedFile, Error> {
-    let draft = draft_of(path);
-    let make = || match gate.create(&draft) {
-        Err(GateError::Exists) => {
-            drop(open_left_behind(gate, &draft)?);
-            tracing::warn!(draft = %draft.display(), "what an interrupted change has left is removed");
-            gate.remove(&draft)?;
-            Ok(gate.create(&draft)?)
-        }
-        result => Ok(result?),
+    make_draft_at(gate, &draft_of(path))
+}
+
+/// The same for a draft of another name.
+pub(crate) fn make_draft_at(gate: &dyn OpenGate, draft: &Path) -> Result<OpenedFile, Error> {
+    let make = || {
+        let file = match gate.create(draft) {
+            Err(GateError::Exists) => replace_left_behind(gate, draft)?,
+            result => result?,
+        };
+        lock(gate, &file)?;
+        Ok(file)
     };
-    let file = make().map_err(|error: Error| error.at(&draft))?;
-    lock(&*file.storage).map_err(|error| error.at(&draft))?;
-    Ok(file)
+    make().map_err(|error: Error| error.at(draft))
+}
+
+fn replace_left_behind(gate: &dyn OpenGate, draft: &Path) -> Result<OpenedFile, Error> {
+    let replace = || -> Result<OpenedFile, Error> {
+        let left_behind = open_left_behind(gate, draft)?;
+        tracing::warn!(draft = %draft.display(), "what an interrupted change has left is removed");
+        gate.remove(draft)?;
+        drop(left_behind);
+        Ok(gate.create(draft)?)
+    };
+    match replace() {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) => {
+            Err(UnderWay.into())
+        }
+        result => result,
+    }
 }
 
 /// Opens the draft that an interrupted change has left, and keeps everybody else from it.
 pub(crate) fn open_left_behind(gate: &dyn OpenGate, draft: &Path) -> Result<OpenedFile, Error> {
     let file = gate.open_disk(draft, FileAccess::ReadWrite)?;
-    lock(&*file.storage)?;
+    lock(gate, &file)?;
     Ok(file)
 }
 
@@ -68,13 +85,19 @@ pub(crate) fn expect_unlocked(gate: &dyn OpenGate, path: &Path) -> Result<Opened
     open().map_err(|error: Error| error.at(path))
 }
 
-fn lock(storage: &dyn Storage) -> Result<(), Error> {
-    match storage.try_lock() {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(UnderWay.into()),
+fn lock(gate: &dyn OpenGate, file: &OpenedFile) -> Result<(), Error> {
+    match file.storage.try_lock() {
+        Ok(true) => {}
+        Ok(false) => return Err(UnderWay.into()),
         // Such file systems keep nobody out of anything.
-        Err(error) if error.kind() == std::io::ErrorKind::Unsupported => Ok(()),
-        Err(error) => Err(IoFault::new("locking the file", error).into()),
+        Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {}
+        Err(error) => return Err(IoFault::new("locking the file", error).into()),
+    }
+    // Before it was locked, somebody may have taken it for left behind, and made another.
+    match gate.open_disk(&file.path, FileAccess::Read) {
+        Ok(there) if there.identity == file.identity => Ok(()),
+        Ok(_) | Err(GateError::NotFound) => Err(UnderWay.into()),
+        Err(error) => Err(error.into()),
     }
 }
 

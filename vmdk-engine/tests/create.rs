@@ -4,16 +4,19 @@
 
 mod support;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread;
 
 use support::world::World;
 use support::{Numbers, content};
 use vmdk_engine::{
-    Adapter, CreateOptions, Disk, DiskKind, ErrorKind, Geometry, OpenOptions, Progress, Sector,
-    SectorCount, unlink, unwatched,
+    Adapter, ByteLen, CreateOptions, Disk, DiskKind, ErrorKind, FileAccess, FolderGate, GateError,
+    Geometry, OpenGate, OpenOptions, OpenedFile, Progress, Sector, SectorCount, unlink, unwatched,
 };
 
 const KINDS: [DiskKind; 6] = [
@@ -36,6 +39,123 @@ fn names(folder: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// A folder in which somebody else makes a draft anew just after it was made, as one does who takes it for left behind.
+#[derive(Debug, Default)]
+struct Meddled {
+    theirs: Mutex<Option<OpenedFile>>,
+}
+
+impl OpenGate for Meddled {
+    fn open_disk(&self, path: &Path, access: FileAccess) -> Result<OpenedFile, GateError> {
+        FolderGate.open_disk(path, access)
+    }
+
+    fn open_extent(
+        &self,
+        descriptor: &Path,
+        name: &OsStr,
+        access: FileAccess,
+    ) -> Result<OpenedFile, GateError> {
+        FolderGate.open_extent(descriptor, name, access)
+    }
+
+    fn open_parent(&self, child: &Path, name: &OsStr) -> Result<OpenedFile, GateError> {
+        FolderGate.open_parent(child, name)
+    }
+
+    fn create(&self, path: &Path) -> Result<OpenedFile, GateError> {
+        let ours = FolderGate.create(path)?;
+        let mut theirs = self.theirs.lock().unwrap();
+        if theirs.is_none() {
+            FolderGate.remove(path)?;
+            let file = FolderGate.create(path)?;
+            file.storage.write_all_at(b"theirs", ByteLen::ZERO)?;
+            assert!(file.storage.try_lock()?);
+            *theirs = Some(file);
+        }
+        Ok(ours)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), GateError> {
+        FolderGate.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> Result<(), GateError> {
+        FolderGate.remove(path)
+    }
+
+    fn sync_folder(&self, path: &Path) -> Result<(), GateError> {
+        FolderGate.sync_folder(path)
+    }
+}
+
+/// Of two who make the same disk at once, neither takes the half-made files of the other.
+#[test]
+fn the_draft_of_somebody_else_is_left_alone() {
+    for kind in KINDS {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("disk.vmdk");
+        let options = options(kind, 300).gate(Arc::new(Meddled::default()));
+        let error = Disk::create(&path, &options, &mut unwatched).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyLocked, "{error}");
+        assert_eq!(names(scratch.path()), ["disk.vmdk.draft"]);
+        let draft = fs::read(scratch.path().join("disk.vmdk.draft")).unwrap();
+        assert_eq!(draft, b"theirs");
+    }
+}
+
+/// Somebody who found a draft before it was replaced must not remove the new one.
+#[test]
+fn makers_of_one_disk_at_once_leave_one_whole_disk() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("disk.vmdk");
+    for round in 0..30 {
+        let kind = KINDS[round % KINDS.len()];
+        fs::write(scratch.path().join("disk.vmdk.draft"), "left behind").unwrap();
+        let made = thread::scope(|scope| {
+            let makers: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(
+                        || match Disk::create(&path, &options(kind, 300), &mut unwatched) {
+                            Ok(disk) => {
+                                disk.close().unwrap();
+                                true
+                            }
+                            Err(error) => {
+                                let kind = error.kind();
+                                assert!(
+                                    [ErrorKind::AlreadyExists, ErrorKind::AlreadyLocked]
+                                        .contains(&kind),
+                                    "{error}"
+                                );
+                                false
+                            }
+                        },
+                    )
+                })
+                .collect();
+            makers
+                .into_iter()
+                .map(|maker| maker.join().unwrap())
+                .filter(|made| *made)
+                .count()
+        });
+        assert!(made <= 1, "{made}");
+        if made == 1 {
+            Disk::open(&path, &OpenOptions::new().writable(true))
+                .unwrap()
+                .close()
+                .unwrap();
+        }
+        let _ = unlink(&path, &FolderGate);
+        assert!(
+            names(scratch.path()).is_empty(),
+            "{:?}",
+            names(scratch.path())
+        );
+    }
 }
 
 #[test]
