@@ -2,11 +2,14 @@
 //!
 //! The new descriptor is written first, as a draft that tells what goes where. Then the extents move, then the draft
 //! takes its place, then the old descriptor goes. After a crash in between, doing it again finds the draft and goes on.
+//!
+//! The draft on the way to `disk.vmdk` is `disk.vmdk.moving`, so that nobody takes it, or the files that it names, for
+//! what is left of a disk that never came to be.
 
 mod plan;
 
 use std::cell::Cell;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use disk_units::ByteLen;
@@ -15,10 +18,11 @@ use self::plan::{Move, Plan};
 use crate::closed::ClosedDisk;
 use crate::create::{DiskName, way_to};
 use crate::descriptor::{Descriptor, Rewrite};
-use crate::draft::{draft_of, make_draft, open_left_behind};
+use crate::draft::{make_draft_at, open_left_behind};
 use crate::error::{Cause, Error, ErrorKind, IoFault, Operation};
 use crate::fuse::Fuse;
 use crate::gate::{FileAccess, GateError, OpenGate, OpenedFile};
+use crate::link::Text;
 
 /// Why a disk does not get another name.
 #[derive(Debug, thiserror::Error)]
@@ -39,8 +43,10 @@ impl Cause for RenameError {
 /// others keep theirs. A child that is renamed goes on finding its parent. The children of the renamed disk find it
 /// again if they are named in `children`; nothing tells which ones there are. None of these disks may be open.
 ///
-/// No file is overwritten, and a failure leaves everything under its old name. After a crash, the disk has its old name
-/// or its new one, or doing it again finishes it; a disk under its new name alone is done.
+/// No file is overwritten, and a failure leaves everything under its old name, as far as that can be undone. Else, and
+/// after a crash, the disk has its old name or its new one, or doing it again finishes it; a disk under its new name
+/// alone is done. Until then a file with the suffix `.moving` tells what goes where, and keeps the new name from other
+/// disks once it may have been followed.
 ///
 /// # Errors
 /// By [`kind`](Error::kind): [`NotFound`](ErrorKind::NotFound), [`AlreadyExists`](ErrorKind::AlreadyExists),
@@ -129,19 +135,27 @@ fn rename_with(
         }
         _ => return Err(Error::from(GateError::Exists).at(&new_path).into()),
     }
-    let moves = plan.moves(gate, is_going_on)?;
+    if !is_going_on && draft.tells_of_files(&disk.descriptor) {
+        return Err(Error::from(GateError::Exists).at(&draft.file.path).into());
+    }
+    let mut moves = plan.moves(gate, is_going_on)?;
+    if disk.is_one_file() {
+        moves.push(Move::of(&old_path, &new_path));
+    }
     let mut children = Children::prepare(gate, children, disk, &new_path)?;
     let moved = children.point_to_new().and_then(|()| {
         if disk.is_one_file() {
             // It has told where the disk goes, and holds nothing.
             draft.remove();
-            move_one_file(disk, &plan, &moves, &new_path)
+            move_one_file(disk, &plan, &moves)
         } else {
             draft.write(plan.descriptor.as_bytes())?;
             move_files(gate, &moves, &draft.file.path, &new_path)
         }
     });
     match moved {
+        // The old name is no longer ours.
+        Ok(()) if disk.is_one_file() => Ok(()),
         Ok(()) => Ok(finish(gate, &old_path, &new_path)?),
         Err(error) => {
             let is_undone = undo(gate, &moves) && children.point_to_old();
@@ -151,19 +165,9 @@ fn rename_with(
 }
 
 /// Moves a disk in one file, whose text names that file for information only.
-fn move_one_file(
-    disk: &mut ClosedDisk<'_>,
-    plan: &Plan,
-    moves: &[Move],
-    new_path: &Path,
-) -> Result<(), Error> {
+fn move_one_file(disk: &mut ClosedDisk<'_>, plan: &Plan, moves: &[Move]) -> Result<(), Error> {
     let gate = disk.gate;
-    for one in moves {
-        one.make(gate)?;
-    }
-    gate.rename(&disk.file().path, new_path)
-        .map_err(|error| Error::from(error).at(new_path))?;
-    sync_folders(gate, &disk.file().path, new_path)?;
+    make_all(gate, moves)?;
     if !disk.place.is_embedded() {
         return Ok(());
     }
@@ -186,14 +190,20 @@ fn move_files(
     draft: &Path,
     new_path: &Path,
 ) -> Result<(), Error> {
+    make_all(gate, moves)?;
+    gate.rename(draft, new_path)
+        .map_err(|error| Error::from(error).at(new_path))?;
+    Ok(())
+}
+
+/// Gives files their new names, durably.
+fn make_all(gate: &dyn OpenGate, moves: &[Move]) -> Result<(), Error> {
     for one in moves {
         one.make(gate)?;
     }
     for one in moves {
         sync_folders(gate, &one.from, &one.to)?;
     }
-    gate.rename(draft, new_path)
-        .map_err(|error| Error::from(error).at(new_path))?;
     Ok(())
 }
 
@@ -234,9 +244,13 @@ struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     fn take(gate: &'a dyn OpenGate, to: &'a Path) -> Result<Self, Error> {
-        let path = draft_of(to);
+        let mut name = to.file_name().unwrap_or_default().to_owned();
+        name.push(".moving");
+        let path = to.with_file_name(name);
         let (file, is_ours) = match open_left_behind(gate, &path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => (make_draft(gate, to)?, true),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                (make_draft_at(gate, &path)?, true)
+            }
             result => {
                 let file = result.map_err(|error| error.at(&path))?;
                 let is_empty = file.storage.is_empty();
@@ -268,6 +282,29 @@ impl<'a> Draft<'a> {
             self.is_ours.set(true);
         }
         holds
+    }
+
+    /// Whether an interrupted rename of another disk has brought files here, of which only this tells.
+    fn tells_of_files(&self, disk: &Descriptor) -> bool {
+        let Ok(text) = Text::read(&*self.file.storage) else {
+            return false;
+        };
+        let names = |descriptor: &Descriptor| -> Vec<OsString> {
+            let lines = descriptor.extents().iter();
+            let names = lines.filter_map(|line| descriptor.file_name(line).ok());
+            names.filter(|name| !name.is_empty()).collect()
+        };
+        let known = names(disk);
+        let is_there = |name: &OsString| {
+            let opened = self
+                .gate
+                .open_extent(&self.file.path, name, FileAccess::Read);
+            opened.is_ok()
+        };
+        let unknown = names(&text.descriptor).into_iter();
+        unknown
+            .filter(|name| !known.contains(name))
+            .any(|name| is_there(&name))
     }
 
     /// Writes the text, durably: from now on it tells what goes where.
@@ -344,8 +381,9 @@ impl<'a> Children<'a> {
         {
             if disk.descriptor.as_bytes() != new.as_bytes() {
                 let old = disk.descriptor.clone();
-                disk.place.replace(disk.gate, &Fuse::default(), &old, new)?;
+                // It may be even where this fails.
                 *is_changed = true;
+                disk.place.replace(disk.gate, &Fuse::default(), &old, new)?;
             }
         }
         Ok(())

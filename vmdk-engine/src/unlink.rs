@@ -61,11 +61,11 @@ fn remove_left_behind(path: &Path, gate: &dyn OpenGate) -> Result<bool, Error> {
         gate.open_disk(path, FileAccess::Read),
         Err(GateError::NotFound)
     );
-    let real = file.path.clone();
-    match ClosedDisk::of(gate, file, FileLock::none()) {
+    // Its lock lasts until it is gone.
+    match ClosedDisk::of(gate, file.clone(), FileLock::none()) {
         Ok(disk) if is_alone => remove_disk(&disk, path)?,
         // Nothing comes to be before its draft is whole.
-        _ => remove(gate, &real)?,
+        _ => remove(gate, &file.path)?,
     }
     Ok(true)
 }
@@ -74,11 +74,12 @@ fn remove_disk(disk: &ClosedDisk<'_>, path: &Path) -> Result<(), Error> {
     let gate = disk.gate;
     let mut files = Vec::new();
     if !disk.is_one_file() {
+        let mut names = BTreeSet::new();
         for line in disk.descriptor.extents() {
-            if line.name.is_empty() {
+            let name = disk.descriptor.file_name(line)?;
+            if name.is_empty() || !names.insert(name.clone()) {
                 continue;
             }
-            let name = disk.descriptor.file_name(line)?;
             let Named::Own(file) = disk.named_file(&name)? else {
                 continue;
             };

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 use support::image::{child_of, descriptor};
-use support::world::World;
+use support::world::{Event, World};
 use support::{Numbers, content, has_qemu, run};
 use vmdk_engine::{
     CreateOptions, Disk, DiskKind, ErrorKind, FolderGate, OpenOptions, Sector, SectorCount, rename,
@@ -60,6 +60,20 @@ fn several() -> World {
             child_of(&child_text(), 7, 0x1f2e_3d4c, "old.vmdk"),
         )
         .with("child-s001.vmdk", child_extent())
+}
+
+/// A disk in one file, with a list of changes, and a child.
+fn single_with_child() -> World {
+    let world = World::default().with("old-ctk.vmdk", *b"\xa2\x72\x19\xf6");
+    let options =
+        CreateOptions::new(DiskKind::MonolithicSparse, SectorCount::new(40)).gate(world.gate());
+    let disk = Disk::create("old.vmdk", &options, &mut unwatched).unwrap();
+    disk.write_at(Sector::new(9), &[9; 512]).unwrap();
+    disk.close().unwrap();
+    let disk = Disk::open("old.vmdk", &world.options()).unwrap();
+    disk.create_child("child.vmdk", DiskKind::SplitSparse, &mut unwatched)
+        .unwrap();
+    world.restarted()
 }
 
 fn child_text() -> String {
@@ -252,6 +266,36 @@ fn a_failure_anywhere_leaves_the_old_disk() {
     }
 }
 
+/// One change fails, and those that bring everything back do not: the old disk is there, whole, with its children.
+#[test]
+fn what_fails_once_is_undone() {
+    let children = [Path::new("child.vmdk")];
+    for start in [several(), single_with_child()] {
+        let world = start.restarted();
+        rename("old.vmdk", "new.vmdk", &children, &world).unwrap();
+        let moved = world
+            .events()
+            .iter()
+            .rposition(|event| matches!(event, Event::Rename(..)));
+        let old = open_content(&start, "old.vmdk").unwrap();
+        let shown = open_content(&start, "child.vmdk").unwrap();
+        for events in 0..world.len() {
+            let world = start.restarted();
+            world.fail_once_at(events);
+            let failed = rename("old.vmdk", "new.vmdk", &children, &world).is_err();
+            let case = format!("failed once at {events}: {:?}", world.names());
+            // The names and the hint agree, whatever they are.
+            let child = open_content(&world, "child.vmdk");
+            assert!(child.is_some_and(|child| child == shown), "{case}");
+            if failed && moved.is_some_and(|moved| events <= moved) {
+                assert_eq!(world.names(), start.names(), "{case}");
+                assert!(open_content(&world, "old.vmdk").unwrap() == old, "{case}");
+            }
+            finish_rename(&world.restarted(), &children, &old, &case);
+        }
+    }
+}
+
 /// Does a rename again that something ended; afterwards all is in its place.
 fn finish_rename(world: &World, children: &[&Path], expected: &[u8], case: &str) {
     match rename("old.vmdk", "new.vmdk", children, world) {
@@ -270,7 +314,9 @@ fn finish_rename(world: &World, children: &[&Path], expected: &[u8], case: &str)
         "{case}: {left:?}"
     );
     assert!(
-        !left.iter().any(|name| name.contains("draft")),
+        !left
+            .iter()
+            .any(|name| name.contains("draft") || name.contains("moving")),
         "{case}: {left:?}"
     );
     if !children.is_empty() {
@@ -366,6 +412,75 @@ fn unlink_stays_inside_and_leaves_other_disks_alone() {
     unlink(folder.join("disk.vmdk"), &FolderGate).unwrap();
     assert_eq!(names(&folder), ["other.vmdk"]);
     assert_eq!(names(scratch.path()), ["secret", "vm"]);
+}
+
+/// What was on its way to a name belongs to the disk that was to get it, and goes there in the end.
+#[test]
+fn an_interrupted_rename_is_no_leftover_of_its_target() {
+    let old = open_content(&several(), "old.vmdk").unwrap();
+    let world = several();
+    rename("old.vmdk", "new.vmdk", &[], &world).unwrap();
+    for events in 0..world.len() {
+        let after = world.killed(events);
+        if after.names().contains(&"new.vmdk".to_owned()) {
+            break;
+        }
+        let error = unlink("new.vmdk", &after).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{events}: {error}");
+        let options =
+            CreateOptions::new(DiskKind::MonolithicSparse, SectorCount::new(40)).gate(after.gate());
+        if let Ok(disk) = Disk::create("new.vmdk", &options, &mut unwatched) {
+            disk.close().unwrap();
+            unlink("new.vmdk", &after).unwrap();
+        }
+        finish_rename(&after.restarted(), &[], &old, &format!("{events}"));
+    }
+}
+
+/// Two disks on their way to one name: the second one waits for the first, whose files are there already.
+#[test]
+fn another_disk_does_not_take_over_an_interrupted_rename() {
+    let old = open_content(&several(), "old.vmdk").unwrap();
+    let other = |name: &str| {
+        descriptor("monolithicFlat", &["RW 10 FLAT \"other.raw\" 0"]).replace("other.raw", name)
+    };
+    let start = several()
+        .with("other.vmdk", other("other-flat.vmdk"))
+        .with("other-flat.vmdk", vec![8; 5120]);
+    let world = start.restarted();
+    rename("old.vmdk", "new.vmdk", &[], &world).unwrap();
+    let moved = world
+        .events()
+        .iter()
+        .position(|event| matches!(event, Event::Rename(..)))
+        .unwrap();
+    let after = world.killed(moved + 1);
+    let error = rename("other.vmdk", "new.vmdk", &[], &after).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
+    fs_remove(&after, "other.vmdk");
+    fs_remove(&after, "other-flat.vmdk");
+    finish_rename(&after.restarted(), &[], &old, "the first one");
+}
+
+#[test]
+fn a_file_that_is_named_twice_goes_once() {
+    let scratch = tempfile::tempdir().unwrap();
+    let text = descriptor(
+        "custom",
+        &[
+            "RW 10 FLAT \"flat\" 0",
+            "RW 10 FLAT \"flat\" 10",
+            "RW 10 FLAT \"flat\" 20",
+        ],
+    );
+    let path = scratch.path().join("disk.vmdk");
+    fs::write(&path, text).unwrap();
+    fs::write(scratch.path().join("flat"), [0; 30 * 512]).unwrap();
+    Disk::open(&path, &OpenOptions::new()).unwrap();
+    let new = scratch.path().join("new.vmdk");
+    rename(&path, &new, &[], &FolderGate).unwrap();
+    unlink(&new, &FolderGate).unwrap();
+    assert!(names(scratch.path()).is_empty());
 }
 
 #[test]

@@ -41,6 +41,16 @@ pub(super) struct Move {
 }
 
 impl Move {
+    /// That of a file that is locked elsewhere.
+    pub(super) fn of(from: &Path, to: &Path) -> Self {
+        Self {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            is_made: Cell::new(false),
+            _lock: None,
+        }
+    }
+
     pub(super) fn make(&self, gate: &dyn OpenGate) -> Result<(), Error> {
         if !self.is_made.get() {
             gate.rename(&self.from, &self.to)
