@@ -4,6 +4,7 @@ mod attach;
 mod space;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -183,11 +184,22 @@ impl OpenOptions {
 ///
 /// Written data is durable after [`Disk::flush`] or [`Disk::close`]. A crash before that loses at most what was written
 /// since; it never shows one sector's data in another.
-#[derive(Debug)]
 pub struct Disk {
     chain: Chain,
     is_writable: bool,
     is_finished: bool,
+}
+
+/// Short, for logs, and without anything that the disk holds.
+impl fmt::Debug for Disk {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Disk")
+            .field("path", &self.chain.path())
+            .field("capacity", &self.chain.capacity().get())
+            .field("is_writable", &self.is_writable)
+            .finish_non_exhaustive()
+    }
 }
 
 const _: () = {

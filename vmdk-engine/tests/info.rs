@@ -95,3 +95,22 @@ fn kinds_follow_the_create_type_in_every_spelling() {
         assert_eq!(info.kind, kind, "{create_type}");
     }
 }
+
+/// For logs: who it is, and nothing of what it holds.
+#[test]
+fn the_debug_text_of_a_disk_is_short() {
+    let mut text = descriptor("monolithicFlat", &["RW 4096 FLAT \"flat\" 0"]);
+    text.push_str("ddb.comment = \"precious\"\n");
+    let gate = MemoryGate::default()
+        .with("disk.vmdk", text)
+        .with("flat", vec![0; 4096 * 512]);
+    let disk = open(&gate);
+    let text = format!("{disk:?}");
+    assert!(
+        text.starts_with("Disk {") && text.contains("disk.vmdk"),
+        "{text}"
+    );
+    assert!(text.contains("4096"), "{text}");
+    assert!(text.len() < 200, "{} bytes", text.len());
+    assert!(!text.contains("precious"));
+}
