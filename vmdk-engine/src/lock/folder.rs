@@ -209,12 +209,14 @@ impl OpenFolder {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(0o644);
         let file = rustix::fs::openat(&self.0, draft.name(), flags, mode)?;
-        let result = File::from(file)
-            .write_all(&member.to_bytes())
-            .and_then(|()| {
-                let lock = Entry::new(Kind::Lock, digits).name();
-                Ok(rustix::fs::renameat(&self.0, draft.name(), &self.0, lock)?)
-            });
+        let mut file = File::from(file);
+        let written = file.write_all(&member.to_bytes());
+        // Closed before it has its name: only then others see its bytes where the folder is on a network.
+        drop(file);
+        let result = written.and_then(|()| {
+            let lock = Entry::new(Kind::Lock, digits).name();
+            Ok(rustix::fs::renameat(&self.0, draft.name(), &self.0, lock)?)
+        });
         if result.is_err() {
             self.remove(draft);
         }
