@@ -119,7 +119,13 @@ impl OpenGate for FolderGate {
 
     fn sync_folder(&self, path: &Path) -> Result<(), GateError> {
         let folder = File::open(Place::of(path)?.folder_path)?;
-        Ok(folder.sync_all()?)
+        match rustix::fs::fsync(&folder) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                tracing::debug!("the file system cannot be asked to make names durable");
+                Ok(())
+            }
+            result => Ok(result.map_err(io::Error::from)?),
+        }
     }
 }
 
@@ -178,6 +184,10 @@ impl Place {
                     }
                     result => result?,
                 }
+            }
+            // Some file systems have one mode for all files, which nobody may change.
+            if (own.st_mode ^ wanted.st_mode) & 0o777 == 0 {
+                return Ok(());
             }
             rustix::fs::fchmod(&file, Mode::from_raw_mode(wanted.st_mode & 0o777))
         };
@@ -416,6 +426,16 @@ mod tests {
         fs::hard_link(&disk, scratch.path().join("hard")).expect("link");
         let one = extent(&disk, "d.vmdk").expect("opens").identity;
         assert_eq!(extent(&disk, "hard").expect("opens").identity, one);
+    }
+
+    /// Folders of some file systems, of those over a network too, know no sync. In `/proc` none does.
+    #[test]
+    fn a_folder_that_knows_no_sync_is_as_durable_as_it_gets() {
+        FolderGate
+            .sync_folder(Path::new("/proc/version"))
+            .expect("nothing more can be done");
+        let error = FolderGate.sync_folder(Path::new("/proc/none/version"));
+        assert!(matches!(error, Err(GateError::NotFound)));
     }
 
     #[test]
