@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::extent::header::SparseShape;
 use crate::gate::{ExtentRefused, FileAccess, GateError, OpenGate, OpenedFile};
 use crate::link::Text;
-use crate::lock::FileLock;
+use crate::lock::{FileLock, InUse};
 
 /// A descriptor and its lock.
 #[derive(Debug)]
@@ -28,6 +28,9 @@ impl<'a> ClosedDisk<'a> {
         let file = gate.open_disk(path, FileAccess::ReadWrite);
         let file = file.map_err(|error| Error::from(error).at(path))?;
         let lock = FileLock::exclusive(gate, &file)?;
+        if !file.is_at(gate, path)? {
+            return Err(Error::from(InUse).at(path));
+        }
         Self::of(gate, file, lock).map_err(|error| error.at(path))
     }
 

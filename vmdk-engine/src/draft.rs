@@ -94,10 +94,10 @@ fn lock(gate: &dyn OpenGate, file: &OpenedFile) -> Result<(), Error> {
         Err(error) => return Err(IoFault::new("locking the file", error).into()),
     }
     // Before it was locked, somebody may have taken it for left behind, and made another.
-    match gate.open_disk(&file.path, FileAccess::Read) {
-        Ok(there) if there.identity == file.identity => Ok(()),
-        Ok(_) | Err(GateError::NotFound) => Err(UnderWay.into()),
-        Err(error) => Err(error.into()),
+    if file.is_at(gate, &file.path)? {
+        Ok(())
+    } else {
+        Err(UnderWay.into())
     }
 }
 

@@ -57,6 +57,17 @@ pub struct OpenedFile {
     pub storage: Arc<dyn Storage>,
 }
 
+impl OpenedFile {
+    /// Whether `path` still leads to this file. Until somebody has locked it, another may take its place.
+    pub(crate) fn is_at(&self, gate: &dyn OpenGate, path: &Path) -> Result<bool, GateError> {
+        match gate.open_disk(path, FileAccess::Read) {
+            Ok(there) => Ok(there.identity == self.identity),
+            Err(GateError::NotFound) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
 /// Decides which files may be opened, and opens them; for operations that make, rename and remove files, does that too.
 ///
 /// A gate that only opens keeps the defaults of the other methods, which refuse.

@@ -80,7 +80,7 @@ impl fmt::Debug for FileLock {
 /// Somebody else has the file.
 #[derive(Debug, thiserror::Error)]
 #[error("another program, or another open disk of this one, has it open")]
-struct InUse;
+pub(crate) struct InUse;
 
 impl Cause for InUse {
     fn kind(&self) -> ErrorKind {

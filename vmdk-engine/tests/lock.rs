@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::cell::Cell;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -202,6 +203,47 @@ fn who_waits_gets_it() {
     is_locked(Disk::open(&path, &patient));
     assert!(start.elapsed() >= Duration::from_millis(200));
     drop(disk);
+}
+
+/// Whoever had the disk may have put another descriptor in its place, or removed it.
+#[test]
+fn who_waited_gets_what_is_there_by_then() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = split_disk(scratch.path());
+    let patient = OpenOptions::new()
+        .writable(true)
+        .lock_patience(Duration::from_secs(60));
+    let wait_while = |change: &dyn Fn()| {
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| Disk::open(&path, &patient));
+            thread::sleep(Duration::from_millis(300));
+            change();
+            waiting.join().unwrap()
+        })
+    };
+    let disk = Cell::new(Some(write(&path).unwrap()));
+    let disk = wait_while(&|| {
+        let disk = disk.take().unwrap();
+        disk.set_metadata("comment", "new").unwrap();
+        disk.close().unwrap();
+    })
+    .unwrap();
+    assert_eq!(disk.metadata("comment").as_deref(), Some("new"));
+    disk.set_metadata("other", "newer").unwrap();
+    disk.close().unwrap();
+    let disk = read(&path).unwrap();
+    assert_eq!(disk.metadata("comment").as_deref(), Some("new"));
+    assert_eq!(disk.metadata("other").as_deref(), Some("newer"));
+    drop(disk);
+
+    let file = FolderGate.open_disk(&path, FileAccess::ReadWrite).unwrap();
+    let held = Cell::new(Some(FileLock::exclusive(&FolderGate, &file).unwrap()));
+    let file = Cell::new(Some(file));
+    let error = wait_while(&|| {
+        FolderGate.remove(&path).unwrap();
+        drop((file.take(), held.take()));
+    });
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 /// A parent may be read by all, and be the parent of many that are written, but is not written itself.

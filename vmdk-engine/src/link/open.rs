@@ -21,9 +21,13 @@ use crate::descriptor_file::DescriptorFile;
 use crate::disk::OpenOptions;
 use crate::error::Error;
 use crate::extent::cache::TableCaches;
-use crate::gate::{FileAccess, OpenedFile};
+use crate::gate::{FileAccess, GateError, OpenedFile};
+use crate::lock::{FileLock, InUse};
 use crate::storage::Storage;
 use crate::storage::pool::FilePool;
+
+/// A descriptor is replaced while somebody waits for its lock only now and then.
+const MAX_TRIES: u32 = 100;
 
 /// Whether the descriptor marks the disk's files as thin.
 pub(super) fn is_thin(descriptor: &Descriptor) -> bool {
@@ -72,11 +76,17 @@ impl Link {
         } else {
             FileAccess::Read
         };
-        let file = options
-            .open_gate()
-            .open_disk(path, access)
-            .map_err(|error| Error::from(error).at(path))?;
-        Self::open_file(file, options, caches)
+        let gate = options.open_gate();
+        let at = |error: GateError| Error::from(error).at(path);
+        for _ in 0..MAX_TRIES {
+            let file = gate.open_disk(path, access).map_err(at)?;
+            let lock = options.lock(&file, options.is_writable())?;
+            // Whoever had it until now may have put another in its place, or removed it.
+            if file.is_at(gate, path).map_err(at)? {
+                return Self::open_locked(file, lock, options, caches);
+            }
+        }
+        Err(Error::from(InUse).at(path))
     }
 
     /// Opens the link whose descriptor is in a file that is open already.
@@ -85,16 +95,26 @@ impl Link {
         options: &OpenOptions,
         caches: &mut SharedCaches,
     ) -> Result<Self, Error> {
+        let lock = options.lock(&file, options.is_writable())?;
+        Self::open_locked(file, lock, options, caches)
+    }
+
+    fn open_locked(
+        file: OpenedFile,
+        lock: FileLock,
+        options: &OpenOptions,
+        caches: &mut SharedCaches,
+    ) -> Result<Self, Error> {
         let path = file.path.clone();
-        Self::open_parts(file, options, caches).map_err(|error| error.at(&path))
+        Self::open_parts(file, lock, options, caches).map_err(|error| error.at(&path))
     }
 
     fn open_parts(
         file: OpenedFile,
+        lock: FileLock,
         options: &OpenOptions,
         caches: &mut SharedCaches,
     ) -> Result<Self, Error> {
-        let lock = options.lock(&file, options.is_writable())?;
         let text = Text::read(&*file.storage)?;
         let descriptor = text.descriptor;
         rules::check_descriptor(&descriptor, options)?;
