@@ -357,6 +357,51 @@ fn a_crash_leaves_the_old_size_or_the_new_one() {
     }
 }
 
+/// One change fails, or all from one on: the disk has its old size, with nothing beside it, or the new one; and grows
+/// when asked again.
+#[test]
+fn a_failure_anywhere_leaves_a_whole_disk() {
+    for kind in KINDS {
+        let start = world_with(kind, 100);
+        let disk = open(&start);
+        disk.write_at(Sector::new(99), &[7; 512]).unwrap();
+        disk.close().unwrap();
+        let start = start.restarted();
+        let world = start.restarted();
+        grown("d.vmdk", 1000, &world).unwrap();
+        for events in 0..world.len() {
+            for once in [true, false] {
+                let world = start.restarted();
+                if once {
+                    world.fail_once_at(events);
+                } else {
+                    world.fail_from(events);
+                }
+                let result = grown("d.vmdk", 1000, &world);
+                let names = world.names();
+                let world = world.restarted();
+                let disk = open(&world);
+                let case = format!("{kind:?}: {events}, {once}: {result:?} {names:?}");
+                assert!([100, 1000].contains(&disk.capacity().get()), "{case}");
+                assert!(result.is_err() || disk.capacity().get() == 1000, "{case}");
+                if once && disk.capacity().get() == 100 {
+                    assert_eq!(names, start.names(), "{case}");
+                }
+                if disk.capacity().get() == 100 {
+                    drop(disk);
+                    grown("d.vmdk", 1000, &world).unwrap_or_else(|error| panic!("{case}: {error}"));
+                } else {
+                    drop(disk);
+                }
+                let after = content(&open(&world));
+                assert_eq!(after.len(), 512_000, "{case}");
+                assert!(after[99 * 512..100 * 512] == [7; 512], "{case}");
+                assert!(after[100 * 512..].iter().all(|byte| *byte == 0), "{case}");
+            }
+        }
+    }
+}
+
 /// Bytes of a disk whose header and descriptor are right, but for one field.
 #[test]
 fn a_disk_that_contradicts_itself_does_not_grow() {
