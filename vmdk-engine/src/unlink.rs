@@ -43,7 +43,7 @@ pub fn unlink(path: impl AsRef<Path>, gate: &dyn OpenGate) -> Result<(), Error> 
 fn remove_all(path: &Path, gate: &dyn OpenGate) -> Result<(), Error> {
     let left_behind = remove_left_behind(path, gate)?;
     match ClosedDisk::open(gate, path) {
-        Ok(disk) => remove_disk(&disk, path),
+        Ok(disk) => remove_disk(&disk),
         Err(error) if left_behind && error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }
@@ -63,14 +63,15 @@ fn remove_left_behind(path: &Path, gate: &dyn OpenGate) -> Result<bool, Error> {
     );
     // Its lock lasts until it is gone.
     match ClosedDisk::of(gate, file.clone(), FileLock::none()) {
-        Ok(disk) if is_alone => remove_disk(&disk, path)?,
+        Ok(disk) if is_alone => remove_disk(&disk)?,
         // Nothing comes to be before its draft is whole.
         _ => remove(gate, &file.path)?,
     }
     Ok(true)
 }
 
-fn remove_disk(disk: &ClosedDisk<'_>, path: &Path) -> Result<(), Error> {
+/// Removes all files of a disk, that of the descriptor last.
+pub(crate) fn remove_disk(disk: &ClosedDisk<'_>) -> Result<(), Error> {
     let gate = disk.gate;
     let mut files = Vec::new();
     if !disk.is_one_file() {
@@ -95,7 +96,7 @@ fn remove_disk(disk: &ClosedDisk<'_>, path: &Path) -> Result<(), Error> {
             }
         }
     }
-    for name in companions(disk, path) {
+    for name in companions(disk) {
         match disk.named_file(&name)? {
             Named::Own(file) if !file.is_disk() => files.push(file),
             _ => {}
@@ -112,9 +113,9 @@ fn remove_disk(disk: &ClosedDisk<'_>, path: &Path) -> Result<(), Error> {
 }
 
 /// The files that other programs keep beside a disk: the list of its changes, as named and as usual, and its digest.
-pub(crate) fn companions(disk: &ClosedDisk<'_>, path: &Path) -> Vec<OsString> {
+pub(crate) fn companions(disk: &ClosedDisk<'_>) -> Vec<OsString> {
     let mut names: Vec<OsString> = disk.descriptor.change_list().into_iter().collect();
-    let name = path.file_name().and_then(OsStr::to_str);
+    let name = disk.file().path.file_name().and_then(OsStr::to_str);
     if let Some(base) = name.map(base_of) {
         for suffix in ["ctk", "digest"] {
             let name = OsString::from(format!("{base}-{suffix}.vmdk"));

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use support::esx::CowdImage;
 use support::image::{child_of, descriptor};
 use support::world::{Event, World};
 use support::{Numbers, content, has_qemu, run};
@@ -498,4 +499,30 @@ fn after_a_crash_unlink_finishes_when_done_again() {
             assert_eq!(after.names(), ["child-s001.vmdk", "child.vmdk"], "{events}");
         }
     }
+}
+
+#[test]
+fn unlink_by_a_link_takes_what_belongs_to_the_disk_itself() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (links, disks) = (scratch.path().join("links"), scratch.path().join("disks"));
+    fs::create_dir(&links).unwrap();
+    fs::create_dir(&disks).unwrap();
+    let options = CreateOptions::new(DiskKind::MonolithicSparse, SectorCount::new(10));
+    drop(Disk::create(disks.join("disk.vmdk"), &options, &mut unwatched).unwrap());
+    for list in ["disk-ctk.vmdk", "other-ctk.vmdk", "other-digest.vmdk"] {
+        fs::write(disks.join(list), list).unwrap();
+    }
+    std::os::unix::fs::symlink("../disks/disk.vmdk", links.join("other.vmdk")).unwrap();
+    unlink(links.join("other.vmdk"), &FolderGate).unwrap();
+    assert_eq!(names(&disks), ["other-ctk.vmdk", "other-digest.vmdk"]);
+}
+
+#[test]
+fn unlink_knows_a_delta_of_an_esx_host_for_a_part_of_the_disk() {
+    let line = "RW 4096 VMFSSPARSE \"disk-delta.vmdk\"";
+    let world = World::default()
+        .with("disk.vmdk", descriptor("vmfsSparse", &[line]))
+        .with("disk-delta.vmdk", CowdImage::new(4096, 1).build());
+    unlink("disk.vmdk", &world).unwrap();
+    assert!(world.names().is_empty(), "{:?}", world.names());
 }

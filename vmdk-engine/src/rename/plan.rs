@@ -127,11 +127,7 @@ impl Plan {
         {
             rewrite.name("parentFileNameHint", hint.as_os_str())?;
         }
-        names.extend(
-            companions(disk, old_path)
-                .into_iter()
-                .map(|name| (name, false)),
-        );
+        names.extend(companions(disk).into_iter().map(|name| (name, false)));
         let mut files: Vec<Renamed> = Vec::new();
         for (old_name, is_needed) in names {
             let to = renamed(&old_name);
