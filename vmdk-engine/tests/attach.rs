@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 use support::image::{MemoryGate, SparseImage, child_of, descriptor};
+use support::recording::{Failure, Recording};
 use support::{content, has_qemu, range, run};
 use vmdk_engine::{Allocation, Disk, Error, ErrorKind, OpenOptions, Sector, SectorRange};
 
@@ -119,6 +120,21 @@ fn a_parent_that_was_open_for_writing_is_closed_properly() {
     assert!(base.is_writable());
     base.write_at(Sector::ZERO, &[7; 512]).unwrap();
     base.close().unwrap();
+}
+
+#[test]
+fn a_parent_that_cannot_be_closed_says_so_again() {
+    let recording = Recording::new(link(1, None));
+    let gate = MemoryGate::default()
+        .with_recording("base", &recording)
+        .with("child", link(2, Some(1)));
+    let parent = Disk::open("base", &gate.options().writable(true)).unwrap();
+    let child = alone(&gate, "child");
+    recording.fail(Failure::Syncs);
+    let error = child.attach(parent).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io);
+    let (_, parent) = error.into_disks();
+    parent.close().unwrap_err();
 }
 
 #[test]

@@ -83,11 +83,15 @@ impl Disk {
                 self.chain.attach(&parent.chain);
                 Ok(self)
             }
-            Err(error) => Err(AttachError(Box::new(Inner {
-                error,
-                child: self,
-                parent,
-            }))),
+            Err(error) => {
+                // Who closes it later has to be told, too.
+                parent.is_finished = false;
+                Err(AttachError(Box::new(Inner {
+                    error,
+                    child: self,
+                    parent,
+                })))
+            }
         }
     }
 
