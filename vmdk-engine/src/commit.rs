@@ -49,7 +49,7 @@ impl Cause for ParentChanged {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AfterCommit {
-    /// Its files are removed.
+    /// Its files are removed, as by [`unlink`](crate::unlink).
     #[default]
     RemoveChild,
     /// It stays the child of its parent, but has no data of its own any more.
@@ -167,16 +167,19 @@ fn run(path: &Path, options: &CommitOptions, watcher: Watcher<'_>) -> Result<Pat
     let parent = find_parent(file, leaf.parent().as_ref(), &open, &accepts)?;
     let parent = Disk::open(parent, &open)?;
     copy_all(child.chain(), parent.chain(), watcher)?;
-    match options.afterwards {
-        AfterCommit::RemoveChild => remove::remove(leaf, &*options.gate)?,
-        AfterCommit::EmptyChild => leaf.empty()?,
-        AfterCommit::KeepChild => {}
-    }
     let found = parent.chain().path().to_owned();
     match options.afterwards {
-        // What there would be to note is gone.
-        AfterCommit::RemoveChild => drop(child),
-        _ => child.close()?,
+        AfterCommit::RemoveChild => {
+            remove::mark(leaf)?;
+            let (path, mark) = (leaf.path().to_owned(), leaf.mark());
+            child.close()?;
+            remove::remove(&path, mark, &*options.gate)?;
+        }
+        AfterCommit::EmptyChild => {
+            leaf.empty()?;
+            child.close()?;
+        }
+        AfterCommit::KeepChild => child.close()?,
     }
     parent.close()?;
     Ok(found)

@@ -25,7 +25,7 @@ use crate::map::Allocation;
 use crate::random::random;
 use crate::units::{range_of, relative, shifted, take_front, take_front_mut};
 
-pub(crate) use self::open::{SharedCaches, Text, read_descriptor};
+pub(crate) use self::open::{SharedCaches, Text};
 
 /// So many grain tables may be changed in memory only: 4 MiB, which describe 64 GiB of the guest.
 const MAX_CHANGED_TABLES: usize = 2048;
@@ -299,12 +299,6 @@ impl Link {
     pub(crate) fn files(&self) -> impl Iterator<Item = FileIdentity> + '_ {
         let extents = self.extents.iter().filter_map(|placed| placed.identity);
         std::iter::once(self.identity()).chain(extents)
-    }
-
-    /// The files of the extents.
-    pub(crate) fn extent_paths(&self) -> impl Iterator<Item = &Path> + '_ {
-        let files = self.extents.iter();
-        files.filter_map(|placed| placed.path.as_deref())
     }
 
     /// The largest grain of any extent.

@@ -357,6 +357,35 @@ fn a_crash_anywhere_is_finished_by_running_it_again() {
 
 /// A child that lost an extent by accident is not taken for one that was being removed.
 #[test]
+fn a_removed_child_takes_its_companions_along() {
+    let mut numbers = Numbers::new(5);
+    for kind in [Kind::Split, KINDS[0]] {
+        let (world, expected) = pair(Kind::Flat, kind, &mut numbers);
+        let world = world
+            .with("child-ctk.vmdk", "changes")
+            .with("child-digest.vmdk", "digest")
+            .with("child-notes", "of somebody");
+        let options = options(&world, AfterCommit::RemoveChild);
+        commit("child", &options, &mut unwatched).unwrap();
+        assert_eq!(world.names(), ["base", "base-1", "child-notes"]);
+        assert!(read(&world, "base").unwrap() == expected);
+    }
+}
+
+#[test]
+fn a_removed_child_leaves_what_is_a_disk_by_itself() {
+    let other = SparseImage::monolithic(SECTORS);
+    let line = format!("RW {SECTORS} SPARSE \"other\"");
+    let text = child_of(&descriptor("custom", &[&line]), 7, 1, "base");
+    let world = with_disk(World::default(), "base", Kind::Flat, 1, None)
+        .with("other", other.build())
+        .with("child", text);
+    let options = options(&world, AfterCommit::RemoveChild);
+    commit("child", &options, &mut unwatched).unwrap();
+    assert_eq!(world.names(), ["base", "base-1", "other"]);
+}
+
+#[test]
 fn a_lost_extent_is_not_a_removal() {
     let (world, _) = pair(KINDS[0], KINDS[2], &mut Numbers::new(6));
     let names = world.names().into_iter().filter(|name| name != "child-2");

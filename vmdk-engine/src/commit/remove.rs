@@ -1,54 +1,64 @@
-//! Removing a child whose content its parent has: first the extents, in the end the descriptor, so that whoever is
-//! interrupted finds the names of what is left.
+//! Removing a child whose content its parent has. It is marked as one that may go, and then removed as
+//! [every disk](crate::unlink) is, the descriptor last, so that whoever is interrupted finds the mark and the names of
+//! what is left.
 
 use std::path::{Path, PathBuf};
 
 use super::ids::MadeId;
 use crate::chain::find_parent;
+use crate::closed::ClosedDisk;
 use crate::descriptor::{ContentMark, Descriptor};
 use crate::disk::OpenOptions;
-use crate::error::Error;
-use crate::gate::{FileAccess, GateError, OpenGate, OpenedFile};
-use crate::link::{Link, read_descriptor};
-use crate::lock::FileLock;
+use crate::error::{Cause, Error, ErrorKind};
+use crate::gate::OpenGate;
+use crate::link::Link;
+use crate::unlink::remove_disk;
 
-/// Marks the child as one that may go, and removes it. It is open meanwhile, so that nobody else can be.
-pub(super) fn remove(child: &Link, gate: &dyn OpenGate) -> Result<(), Error> {
-    let Some(parent) = child.parent() else {
-        return Ok(());
-    };
-    if let ContentMark::Cid(parent) = parent.mark {
+/// The child was written again before it was removed.
+#[derive(Debug, thiserror::Error)]
+#[error("the child was changed by somebody else just now, and stays")]
+struct ChildChanged;
+
+impl Cause for ChildChanged {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::CidMismatch
+    }
+}
+
+/// Marks the child as one that may go, until it is written again.
+pub(super) fn mark(child: &Link) -> Result<(), Error> {
+    if let Some(ContentMark::Cid(parent)) = child.parent().map(|parent| parent.mark) {
         let (digits, _) = child.id_digits();
         let made = MadeId::of_removal(parent, digits);
         child.set_content_id(made.id, made.long)?;
     }
-    let extents = child.extent_paths().filter(|path| *path != child.path());
-    remove_files(gate, extents, child.path())
+    Ok(())
+}
+
+/// Removes the child at `path`, which got the content id `marked` and is not open any more.
+pub(super) fn remove(
+    path: &Path,
+    marked: Option<ContentMark>,
+    gate: &dyn OpenGate,
+) -> Result<(), Error> {
+    let disk = ClosedDisk::open(gate, path)?;
+    if disk.descriptor.mark() != marked {
+        return Err(ChildChanged.into());
+    }
+    remove_disk(&disk)
 }
 
 /// Goes on with a removal that was interrupted: of a child that is marked, and has lost extents already. Returns where
 /// its parent is; `None` if that is not what is at `path`.
 pub(super) fn go_on(path: &Path, options: &OpenOptions) -> Result<Option<PathBuf>, Error> {
-    let gate = options.open_gate();
-    let file = gate.open_disk(path, FileAccess::ReadWrite)?;
-    let _lock = FileLock::exclusive(gate, &file)?;
-    let descriptor = read_descriptor(&*file.storage)?;
-    if !is_marked(&descriptor) {
+    let disk = ClosedDisk::open(options.open_gate(), path)?;
+    if !is_marked(&disk.descriptor) {
         return Ok(None);
     }
     let accepts = |link: &Link, mark| link.mark() == Some(mark);
-    let place = (&*file.path, file.identity);
-    let parent = find_parent(place, descriptor.parent().as_ref(), options, &accepts)?;
-    let mut extents = Vec::new();
-    for line in descriptor.extents() {
-        let name = descriptor.file_name(line)?;
-        match gate.open_extent(&file.path, &name, FileAccess::Read) {
-            Ok(OpenedFile { path, .. }) => extents.push(path),
-            Err(GateError::NotFound) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    remove_files(gate, extents.iter().map(AsRef::as_ref), &file.path)?;
+    let place = (&*disk.file().path, disk.file().identity);
+    let parent = find_parent(place, disk.descriptor.parent().as_ref(), options, &accepts)?;
+    remove_disk(&disk)?;
     Ok(Some(parent))
 }
 
@@ -61,26 +71,4 @@ fn is_marked(descriptor: &Descriptor) -> bool {
     let digits = descriptor.content_id_digits().unwrap_or(0);
     let long = descriptor.metadata("longContentID");
     MadeId::of_removal(parent, digits).is_that_of(own, long.as_deref(), digits)
-}
-
-fn remove_files<'a>(
-    gate: &dyn OpenGate,
-    extents: impl Iterator<Item = &'a Path>,
-    descriptor: &Path,
-) -> Result<(), Error> {
-    let mut is_split = false;
-    for extent in extents {
-        is_split = true;
-        match gate.remove(extent) {
-            Err(GateError::NotFound) => Ok(()),
-            result => result,
-        }
-        .map_err(|error| Error::from(error).at(extent))?;
-    }
-    let at = |error: GateError| Error::from(error).at(descriptor);
-    if is_split {
-        gate.sync_folder(descriptor).map_err(at)?;
-    }
-    gate.remove(descriptor).map_err(at)?;
-    gate.sync_folder(descriptor).map_err(at)
 }

@@ -23,7 +23,6 @@ use crate::error::Error;
 use crate::extent::cache::TableCaches;
 use crate::gate::{FileAccess, GateError, OpenedFile};
 use crate::lock::{FileLock, InUse};
-use crate::storage::Storage;
 use crate::storage::pool::FilePool;
 
 /// A descriptor is replaced while somebody waits for its lock only now and then.
@@ -32,11 +31,6 @@ const MAX_TRIES: u32 = 100;
 /// Whether the descriptor marks the disk's files as thin.
 pub(super) fn is_thin(descriptor: &Descriptor) -> bool {
     descriptor.metadata("thinProvisioned").as_deref() == Some("1")
-}
-
-/// The descriptor in an open file, without its extents.
-pub(crate) fn read_descriptor(storage: &dyn Storage) -> Result<Descriptor, Error> {
-    Ok(Text::read(storage)?.descriptor)
 }
 
 /// What the links of a chain share.
