@@ -20,7 +20,7 @@ impl Descriptor {
     /// The file that lists the changes, if its name can be read.
     pub(crate) fn change_list(&self) -> Option<OsString> {
         let entry = self.find(PATH)?;
-        file_name(self.slice(&entry.value), &self.encoding()).ok()
+        file_name(self.slice(&entry.value), &self.encoding).ok()
     }
 
     /// Ends the tracking and returns what has to change in the file: the version, and the line with the list, which

@@ -152,9 +152,9 @@ impl<'a> Rewrite<'a> {
 
     /// The bytes of a name or value in the character set of the text.
     fn encoded(&self, text: &OsStr) -> Result<Vec<u8>, RewriteError> {
-        let encoding = self.descriptor.encoding();
+        let encoding = &self.descriptor.encoding;
         let readable = || text.to_string_lossy().into_owned();
-        let bytes = Charset::named(&encoding).encode(text);
+        let bytes = Charset::named(encoding).encode(text);
         let bytes = bytes.ok_or_else(|| RewriteError::NotEncodable {
             text: readable(),
             encoding: encoding.clone(),
