@@ -14,6 +14,7 @@ use crate::descriptor::{Descriptor, Patch};
 use crate::draft::{NewFiles, make_draft};
 use crate::error::{Cause, Error, ErrorKind, IoFault};
 use crate::extent::header::SparseShape;
+use crate::extent::table::read_directory;
 use crate::fuse::Fuse;
 use crate::gate::{OpenGate, OpenedFile};
 use crate::layout::{DESCRIPTOR_PLACE_AT, SparseHeader};
@@ -70,7 +71,7 @@ impl Cause for Fixed {
 impl DescriptorFile {
     /// `shape` is that of the extent around the text, if there is one.
     pub(crate) fn new(file: OpenedFile, start: ByteLen, shape: Option<&SparseShape>) -> Self {
-        let room = match shape.map(SparseShape::descriptor_area) {
+        let room = match shape.map(|shape| area_of(&*file.storage, shape)) {
             None => Room::OwnFile,
             Some(Some(area)) => Room::Area(area),
             // The header speaks for a text that there is not.
@@ -310,6 +311,29 @@ enum Step {
     /// The header gets to say that it is there.
     PointTo(SectorRange),
     Clear(SectorRange),
+}
+
+/// Where a changed text may go in an extent. That no table is in front of the text is seen in the directories only, and
+/// asked for only where the text does not follow the header.
+fn area_of(storage: &dyn Storage, shape: &SparseShape) -> Option<SectorRange> {
+    let (text, area) = (shape.descriptor?, shape.descriptor_area()?);
+    let has_table = |directory| {
+        let entries = read_directory(storage, directory, shape.directory_entries);
+        entries.map_or(true, |entries| {
+            entries
+                .into_iter()
+                .filter(|entry| *entry != 0)
+                .any(|entry| {
+                    let table = clamped(Sector::new(u64::from(entry)), shape.table_len());
+                    table.intersection(area).is_some()
+                })
+        })
+    };
+    let mut directories = [Some(shape.directory), shape.redundant_directory]
+        .into_iter()
+        .flatten();
+    let is_alone = area == text || !directories.any(has_table);
+    Some(if is_alone { area } else { text })
 }
 
 fn sectors(text: &[u8]) -> SectorCount {

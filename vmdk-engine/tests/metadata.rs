@@ -7,11 +7,12 @@ mod support;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-use support::image::{SparseImage, descriptor, put};
+use support::image::{SparseImage, descriptor, put, put_entry};
 use support::world::World;
 use support::{Numbers, content};
 use vmdk_engine::{
-    CreateOptions, Disk, DiskKind, Error, ErrorKind, OpenOptions, Sector, SectorCount, unwatched,
+    CreateOptions, Disk, DiskKind, Error, ErrorKind, GrowOptions, OpenOptions, Sector, SectorCount,
+    grow, unwatched,
 };
 
 const KINDS: [DiskKind; 2] = [DiskKind::MonolithicSparse, DiskKind::MonolithicFlat];
@@ -257,4 +258,35 @@ fn a_stream_that_is_being_written_takes_no_values() {
     disk.close().unwrap();
     let disk = Disk::open("disk.vmdk", &world.options()).unwrap();
     assert_eq!(content(&disk)[..65536], [1; 65536]);
+}
+
+/// A disk with a grain table in front of its text, which no program is known to make.
+fn table_in_front() -> World {
+    let image = SparseImage::monolithic(300);
+    let mut bytes = image.build();
+    let text = bytes[512..512 * 12].to_vec();
+    put(&mut bytes, 512, &vec![0; text.len()]);
+    put(&mut bytes, 512 * 8, &text[..512 * 8]);
+    put(&mut bytes, 28, &8_u64.to_le_bytes());
+    put(&mut bytes, 36, &13_u64.to_le_bytes());
+    put_entry(&mut bytes, image.directory(), 0, 2);
+    World::default().with("disk.vmdk", bytes)
+}
+
+#[test]
+fn a_table_in_front_of_the_text_is_not_written_over() {
+    let world = table_in_front();
+    let disk = open(&world).unwrap();
+    disk.write_at(Sector::new(7), &[7; 512]).unwrap();
+    disk.flush().unwrap();
+    let expected = content(&disk);
+    disk.set_metadata("comment", &"x".repeat(600)).unwrap();
+    assert!(content(&disk) == expected);
+    disk.close().unwrap();
+    assert!(content(&open(&world).unwrap()) == expected);
+    let options = GrowOptions::new().gate(world.gate());
+    grow("disk.vmdk", SectorCount::new(400), &options, &mut unwatched).unwrap();
+    let disk = open(&world).unwrap();
+    assert!(content(&disk)[..expected.len()] == expected);
+    assert_eq!(disk.metadata("comment").map(|text| text.len()), Some(600));
 }
