@@ -49,7 +49,7 @@ impl Cause for ParentChanged {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AfterCommit {
-    /// Its files are removed, as by [`unlink`](crate::unlink).
+    /// Its files are removed, as by [`unlink`](crate::unlink()).
     #[default]
     RemoveChild,
     /// It stays the child of its parent, but has no data of its own any more.

@@ -1,5 +1,5 @@
 //! Removing a child whose content its parent has. It is marked as one that may go, and then removed as
-//! [every disk](crate::unlink) is, the descriptor last, so that whoever is interrupted finds the mark and the names of
+//! [every disk](crate::unlink()) is, the descriptor last, so that whoever is interrupted finds the mark and the names of
 //! what is left.
 
 use std::path::{Path, PathBuf};
