@@ -13,16 +13,16 @@ mod window;
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
 
 use disk_units::{ByteLen, SectorCount};
 
+use crate::closed::ClosedDisk;
 use crate::create::{CreateOptions, DraftDisk};
-use crate::disk::{Disk, OpenOptions};
+use crate::disk::Disk;
 use crate::error::{Cause, Error, ErrorKind, Operation};
 use crate::gate::{FileAccess, FileIdentity, GateError, OpenGate};
 use crate::progress::{Progress, Watcher, Work};
-use crate::unlink::unlink;
+use crate::unlink::{Removal, unlink};
 
 /// What of the disk data base of the source is that of the clone too. The rest says where the disk is, which disk it
 /// is, or what a host does with it.
@@ -33,7 +33,12 @@ const COPIED_KEYS: [&str; 3] = ["comment", "toolsInstallType", "toolsVersion"];
 pub enum Existing {
     /// It stays, and the clone fails with [`AlreadyExists`](ErrorKind::AlreadyExists).
     Keep,
-    /// It is removed, with all its files, before the clone is made, unless it shares one with the source.
+    /// The clone takes its place, unless they share a file. A link to a disk is none, and fails as with `Keep`.
+    ///
+    /// A clone in one file (sparse, or stream-optimised) does so at once when it is complete: until then the old disk
+    /// is there, and after a failure, a cancellation or a crash it still is, so that there must be space for both. Any
+    /// other clone needs the names of its files first: the old disk is removed once it is clear that the clone can be
+    /// made, and the watcher was asked for the first time.
     Replace,
 }
 
@@ -66,7 +71,7 @@ impl Disk {
     ///
     /// The clone gets its name when it is complete and durable. If the process or the machine fails before, no disk of
     /// that name is there, but files may be: [`unlink`](crate::unlink()) removes them. After an error or a cancellation
-    /// nothing is left. With [`Existing::Replace`] the old disk is gone in all these cases.
+    /// nothing is left of it; what becomes of a disk that had the name, [`Existing`] says.
     ///
     /// What is written to this disk meanwhile may or may not be in the clone.
     ///
@@ -120,16 +125,23 @@ impl Disk {
             }
             .into());
         }
-        if existing == Existing::Replace {
-            self.remove_old(path, options.gate_ref())?;
-        }
+        let old = match existing {
+            Existing::Keep => None,
+            Existing::Replace => self.find_old(path, &**options.gate_ref())?,
+        };
         let to_copy = bytes_of(self.capacity());
         let mut made = ByteLen::ZERO;
-        let draft = DraftDisk::make(path, options, self.copied_metadata(), &mut |progress| {
-            made = progress.total;
-            let total = made.checked_add(to_copy).unwrap_or(made);
-            watcher(Progress::new(progress.done, total))
-        })?;
+        let draft = DraftDisk::make(
+            path,
+            options,
+            self.copied_metadata(),
+            old,
+            &mut |progress| {
+                made = progress.total;
+                let total = made.checked_add(to_copy).unwrap_or(made);
+                watcher(Progress::new(progress.done, total))
+            },
+        )?;
         let total = made.checked_add(to_copy).unwrap_or(made);
         let clone = draft.open(options.gate_ref())?;
         let mut work = Work::begin_behind(made, total, watcher)?;
@@ -144,27 +156,37 @@ impl Disk {
         COPIED_KEYS.into_iter().filter_map(entry).collect()
     }
 
-    /// Removes the disk that the clone is to replace, if there is one.
-    fn remove_old(&self, path: &Path, gate: &Arc<dyn OpenGate>) -> Result<(), Error> {
-        let file = match gate.open_disk(path, FileAccess::Read) {
-            Err(GateError::NotFound) => return Ok(()),
-            file => file?,
-        };
+    /// The disk that the clone is to replace, if there is one. What is left of one that never came to be goes.
+    fn find_old<'a>(
+        &self,
+        path: &Path,
+        gate: &'a dyn OpenGate,
+    ) -> Result<Option<Removal<'a>>, Error> {
         let own: BTreeSet<FileIdentity> = self.chain().files().collect();
-        let options = OpenOptions::new()
-            .single_link(true)
-            .ignore_locks(true)
-            .gate(Arc::clone(gate));
-        // One that cannot be opened has at least its descriptor.
-        let others = match Disk::open(path, &options) {
-            Ok(old) => old.chain().files().collect(),
-            Err(_) => BTreeSet::from([file.identity]),
-        };
-        if !own.is_disjoint(&others) {
+        match gate.open_disk(path, FileAccess::Read) {
+            Err(GateError::NotFound) => {
+                return match unlink(path, gate) {
+                    Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+                    _ => Ok(None),
+                };
+            }
+            // Said before it is found to be locked.
+            Ok(file) if own.contains(&file.identity) => return Err(CloneError::SharedFile.into()),
+            file => drop(file?),
+        }
+        let old = ClosedDisk::open(gate, path)?;
+        for line in old.descriptor.extents() {
+            let name = old.descriptor.file_name(line)?;
+            let file = gate.open_extent(&old.file().path, &name, FileAccess::Read);
+            if file.is_ok_and(|file| own.contains(&file.identity)) {
+                return Err(CloneError::SharedFile.into());
+            }
+        }
+        let old = Removal::of(old)?;
+        if old.identities().any(|file| own.contains(&file)) {
             return Err(CloneError::SharedFile.into());
         }
-        drop(file);
-        unlink(path, &**gate)
+        Ok(Some(old))
     }
 }
 

@@ -29,6 +29,7 @@ use crate::gate::{FileAccess, GateError, OpenGate, OpenedFile};
 use crate::info::DiskKind;
 use crate::link::{Link, SharedCaches};
 use crate::progress::{Watcher, Work};
+use crate::unlink::Removal;
 
 pub(crate) use fill::{fill, take_space};
 pub(crate) use hint::way_to;
@@ -156,21 +157,27 @@ pub(crate) struct DraftDisk<'a> {
     /// Before the draft, so that they go before its lock does.
     files: NewFiles<'a>,
     draft: OpenedFile,
+    /// The disk that has the name, if it is still there.
+    old: Option<Removal<'a>>,
 }
 
 impl<'a> DraftDisk<'a> {
     /// Makes all but the name of a disk; `more` goes into its disk data base.
+    ///
+    /// It takes the place of `old`: where it is one file, when it is published; else at once, as its files may have to
+    /// have the names of those of the old one.
     pub(crate) fn make(
         path: &Path,
         options: &'a CreateOptions,
         more: Vec<(String, String)>,
+        old: Option<Removal<'a>>,
         watcher: Watcher<'_>,
     ) -> Result<Self, Error> {
         options.check()?;
         let disk = NewDisk::plan(path, options.kind(), options.capacity())?;
         let mut metadata = options.metadata()?;
         metadata.extend(more);
-        disk.make_draft(options.gate_ref(), None, metadata, watcher)
+        disk.make_draft(options.gate_ref(), None, metadata, old, watcher)
     }
 
     /// Opens the disk for writing. It must be closed before the disk is published.
@@ -187,8 +194,19 @@ impl<'a> DraftDisk<'a> {
 
     /// Gives the descriptor its name, durably.
     pub(crate) fn publish(mut self) -> Result<MadeDisk<'a>, Error> {
-        self.files.rename(&self.draft.path, &self.path)?;
-        sync_folder(self.gate, &self.path)?;
+        match self.old {
+            None => {
+                self.files.rename(&self.draft.path, &self.path)?;
+                sync_folder(self.gate, &self.path)?;
+            }
+            Some(old) => {
+                self.files.replace(&self.draft.path, &self.path)?;
+                sync_folder(self.gate, &self.path)?;
+                if let Err(error) = old.run_but_descriptor() {
+                    tracing::warn!(%error, "a file of the disk that was replaced stays");
+                }
+            }
+        }
         Ok(MadeDisk {
             path: self.path,
             files: self.files,
@@ -221,7 +239,8 @@ impl<'a> NewDisk<'a> {
         metadata: Vec<(String, String)>,
         watcher: Watcher<'_>,
     ) -> Result<MadeDisk<'g>, Error> {
-        self.make_draft(gate, parent, metadata, watcher)?.publish()
+        self.make_draft(gate, parent, metadata, None, watcher)?
+            .publish()
     }
 
     /// The text of the descriptor.
@@ -246,11 +265,12 @@ impl<'a> NewDisk<'a> {
         gate: &'g Arc<dyn OpenGate>,
         parent: Option<&ParentOf>,
         metadata: Vec<(String, String)>,
+        mut old: Option<Removal<'g>>,
         watcher: Watcher<'_>,
     ) -> Result<DraftDisk<'g>, Error> {
         let gate = &**gate;
         for path in self.names() {
-            expect_free(gate, &path)?;
+            expect_free(gate, &path, old.as_ref())?;
         }
         let total = self
             .extents
@@ -264,6 +284,10 @@ impl<'a> NewDisk<'a> {
         let path = draft
             .path
             .with_file_name(self.path.file_name().unwrap_or_default());
+        if old.as_ref().is_some_and(|old| old.path() != path) {
+            // A link to it.
+            return Err(Error::from(GateError::Exists).at(&path));
+        }
         let parent = parent.map(|parent| parent.seen_from(&path)).transpose()?;
         let text = self.text(parent, metadata)?;
         match self.extents.as_slice() {
@@ -275,6 +299,7 @@ impl<'a> NewDisk<'a> {
                 write_text(&draft, &text).map_err(|error| error.at(&draft.path))?;
                 // What goes wrong from here on, even the power, leaves a draft that tells which files to remove.
                 sync_folder(gate, &draft.path)?;
+                old.take().map_or(Ok(()), Removal::run)?;
                 for extent in extents {
                     let file = files.create(&draft.path.with_file_name(&extent.name))?;
                     fill::fill(extent, &*file.storage, &[], &mut work)
@@ -290,6 +315,7 @@ impl<'a> NewDisk<'a> {
             gate,
             files,
             draft,
+            old,
         })
     }
 
@@ -318,9 +344,14 @@ pub(crate) fn space_of_new_disk(kind: DiskKind, capacity: SectorCount) -> Result
 }
 
 /// Finds out early, before anything is made, that a name is taken; making the file finds out for certain.
-fn expect_free(gate: &dyn OpenGate, path: &Path) -> Result<(), Error> {
+fn expect_free(gate: &dyn OpenGate, path: &Path, old: Option<&Removal<'_>>) -> Result<(), Error> {
+    let is_freed = |file: &OpenedFile| {
+        let name = path.file_name().unwrap_or_default();
+        old.is_some_and(|old| old.frees(name, file))
+    };
     match gate.open_disk(path, FileAccess::Read) {
         Err(GateError::NotFound | GateError::Io(_)) => Ok(()),
+        Ok(file) if is_freed(&file) => Ok(()),
         _ => Err(Error::from(GateError::Exists).at(path)),
     }
 }

@@ -139,6 +139,14 @@ impl<'a> NewFiles<'a> {
         Ok(())
     }
 
+    /// Puts one of them in the place of a file that is there. It stays from then on, whatever happens.
+    pub(crate) fn replace(&mut self, from: &Path, to: &Path) -> Result<(), Error> {
+        let replaced = self.gate.replace(from, to);
+        replaced.map_err(|error| Error::from(error).at(to))?;
+        self.paths.retain(|path| path != from);
+        Ok(())
+    }
+
     /// They stay.
     pub(crate) fn keep(mut self) {
         self.paths.clear();

@@ -12,7 +12,7 @@ use crate::disk::OpenOptions;
 use crate::error::{Cause, Error, ErrorKind};
 use crate::gate::OpenGate;
 use crate::link::Link;
-use crate::unlink::remove_disk;
+use crate::unlink::Removal;
 
 /// The child was written again before it was removed.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +45,7 @@ pub(super) fn remove(
     if disk.descriptor.mark() != marked {
         return Err(ChildChanged.into());
     }
-    remove_disk(&disk)
+    Removal::of(disk)?.run()
 }
 
 /// Goes on with a removal that was interrupted: of a child that is marked, and has lost extents already. Returns where
@@ -58,7 +58,7 @@ pub(super) fn go_on(path: &Path, options: &OpenOptions) -> Result<Option<PathBuf
     let accepts = |link: &Link, mark| link.mark() == Some(mark);
     let place = (&*disk.file().path, disk.file().identity);
     let parent = find_parent(place, disk.descriptor.parent().as_ref(), options, &accepts)?;
-    remove_disk(&disk)?;
+    Removal::of(disk)?.run()?;
     Ok(Some(parent))
 }
 
