@@ -67,7 +67,7 @@ impl Disk {
     ///
     /// Reading, compressing and writing overlap, on all cores, in at most 32 MiB and a few grains for each core.
     /// The `watcher` is called on the caller's thread, at least once for each MiB of data. Bytes that it counts are
-    /// those of the new files and of the whole disk.
+    /// those of the new files and of the whole disk; all are done when the clone has its name, where it is too late to cancel.
     ///
     /// The clone gets its name when it is complete and durable. If the process or the machine fails before, no disk of
     /// that name is there, but files may be: [`unlink`](crate::unlink()) removes them. After an error or a cancellation
@@ -148,6 +148,7 @@ impl Disk {
         copy::copy(self, &clone, &mut work)?;
         clone.close()?;
         draft.publish()?.keep();
+        work.finish();
         Ok(())
     }
 

@@ -463,6 +463,46 @@ fn cancelled_at_any_step_nothing_is_left() {
     }
 }
 
+#[test]
+fn all_is_done_when_the_clone_has_its_name() {
+    let scratch = tempfile::tempdir().unwrap();
+    let [path, copy] = ["disk.vmdk", "clone.vmdk"].map(|name| scratch.path().join(name));
+    let model = make(&path, DiskKind::MonolithicFlat, 9000, 1);
+    let disk = open(&path);
+    // Something at the very end, and nothing there.
+    for sectors_of_data in [9000, 5000] {
+        let source = scratch.path().join(format!("{sectors_of_data}.vmdk"));
+        let options = options(DiskKind::MonolithicSparse, 9000);
+        let sparse = Disk::create(&source, &options, &mut unwatched).unwrap();
+        let data = &model[..part(0, sectors_of_data).end];
+        sparse.write_at(Sector::ZERO, &vec![9; data.len()]).unwrap();
+        for kind in KINDS {
+            let mut reports: Vec<(u8, bool)> = Vec::new();
+            let watcher = &mut |progress: Progress| {
+                reports.push((progress.percent(), copy.exists()));
+                // Breaking off comes too late then.
+                if copy.exists() {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            };
+            let options = CreateOptions::new(kind, disk.capacity());
+            sparse
+                .clone_to(&copy, &options, Existing::Keep, watcher)
+                .unwrap();
+            assert!(
+                reports
+                    .iter()
+                    .all(|(percent, is_there)| (*percent == 100) == *is_there),
+                "{kind:?}: {reports:?}"
+            );
+            assert_eq!(reports.last(), Some(&(100, true)), "{kind:?}");
+            vmdk_engine::unlink(&copy, &vmdk_engine::FolderGate).unwrap();
+        }
+    }
+}
+
 /// A world with a small source disk, and its content.
 fn world() -> (World, Vec<u8>) {
     let world = World::default();

@@ -34,38 +34,52 @@ type Order = Receiver<Result<Block, Error>>;
 
 /// Copies all of `source` that is not zeros to `target`, a new disk of the same size.
 pub(super) fn copy(source: &Disk, target: &Disk, work: &mut Work<'_>) -> Result<(), Error> {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    copy_with(cores.min(MAX_READERS), source, target, work)
+}
+
+/// The same with so many threads that read, or as many of them as can be started. Without any the caller reads.
+fn copy_with(
+    threads: usize,
+    source: &Disk,
+    target: &Disk,
+    work: &mut Work<'_>,
+) -> Result<(), Error> {
     let readers = Readers {
         source,
         windows: Mutex::new(Windows::of(source)),
         buffers: Mutex::default(),
     };
+    let mut done = Sector::ZERO;
+    let mut write = |block: Block| -> Result<(), Error> {
+        // All is done only when the clone has its name.
+        work.advance(between(done, block.range.start()))?;
+        done = block.range.start();
+        for filled in &block.filled {
+            let bytes = part(&block.bytes, block.range, *filled);
+            target.write_at(filled.start(), bytes)?;
+        }
+        readers.buffers.lock().push(block.bytes);
+        Ok(())
+    };
     thread::scope(|scope| {
         let (sender, orders) = mpsc::sync_channel(WAITING);
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        for number in 0..cores.min(MAX_READERS) {
+        let start_one = |_| {
             let (readers, sender) = (&readers, sender.clone());
             let thread = thread::Builder::new().name("vmdk-reader".to_owned());
-            match thread.spawn_scoped(scope, move || readers.run(&sender)) {
-                Ok(_) => {}
-                Err(error) if number == 0 => {
-                    return Err(IoFault::new("starting a thread that reads", error).into());
-                }
-                Err(_) => break,
+            thread.spawn_scoped(scope, move || readers.run(&sender))
+        };
+        let started = (0..threads).map_while(|number| start_one(number).ok());
+        if started.count() == 0 {
+            while let Some(window) = readers.next_window() {
+                write(readers.read(&window?)?)?;
             }
         }
         drop(sender);
-        let mut done = Sector::ZERO;
         for order in orders {
-            let block = order.recv().unwrap_or_else(|_| Err(reader_is_gone()))?;
-            for filled in &block.filled {
-                let bytes = part(&block.bytes, block.range, *filled);
-                target.write_at(filled.start(), bytes)?;
-            }
-            work.advance(between(done, block.range.end()))?;
-            done = block.range.end();
-            readers.buffers.lock().push(block.bytes);
+            write(order.recv().unwrap_or_else(|_| Err(reader_is_gone()))?)?;
         }
-        work.advance(between(done, Sector::new(source.capacity().get())))
+        Ok(())
     })
 }
 
@@ -78,6 +92,10 @@ struct Readers<'a> {
 }
 
 impl Readers<'_> {
+    fn next_window(&self) -> Option<Result<Window, Error>> {
+        self.windows.lock().next()
+    }
+
     /// Reads windows until there are no more, or nobody wants them.
     fn run(&self, orders: &SyncSender<Order>) {
         loop {
@@ -157,4 +175,36 @@ fn between(start: Sector, end: Sector) -> ByteLen {
 /// A reader that panics takes the copy with it when the scope ends.
 fn reader_is_gone() -> Error {
     IoFault::new("reading the source", io::Error::other("the thread is gone")).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::create::CreateOptions;
+    use crate::info::DiskKind;
+    use crate::progress::unwatched;
+
+    #[test]
+    fn where_no_thread_can_be_started_the_caller_reads() {
+        let scratch = tempfile::tempdir().expect("a scratch folder");
+        let capacity = SectorCount::new(10_001);
+        let options = CreateOptions::new(DiskKind::MonolithicSparse, capacity);
+        let make = |name: String| Disk::create(scratch.path().join(name), &options, &mut unwatched);
+        let source = make("source.vmdk".to_owned()).expect("a new disk");
+        let mut content = vec![0; buffer_len(capacity)];
+        for (place, byte) in content.iter_mut().enumerate().skip(3_000_000) {
+            *byte = u8::try_from(place % 251).expect("small");
+        }
+        source.write_at(Sector::ZERO, &content).expect("written");
+        for threads in [0, 1, 3] {
+            let target = make(format!("target-{threads}.vmdk")).expect("a new disk");
+            let mut watcher = unwatched;
+            let total = ByteLen::new(1);
+            let mut work = Work::begin(total, &mut watcher).expect("nobody cancels");
+            copy_with(threads, &source, &target, &mut work).expect("copied");
+            let mut copied = vec![1; content.len()];
+            target.read_at(Sector::ZERO, &mut copied).expect("read");
+            assert!(copied == content, "{threads} threads");
+        }
+    }
 }
