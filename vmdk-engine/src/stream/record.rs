@@ -57,23 +57,35 @@ pub(crate) fn deflate(grain: GrainSize, number: u64, bytes: &[u8], level: Compre
     if let Some(place) = record.get_mut(..head_len) {
         place.copy_from_slice(head.as_bytes());
     }
-    record.truncate(head_len.saturating_add(size).next_multiple_of(512));
+    let end = head_len.saturating_add(size);
+    record.truncate(end.next_multiple_of(512));
+    // What a compressor that had no room has left there, too.
+    record.get_mut(end..).unwrap_or_default().fill(0);
     record
 }
 
 /// Compresses `bytes` into one zlib stream; `None` if `out` is too short.
 fn compress(bytes: &[u8], out: &mut [u8], level: Compression) -> Option<usize> {
-    out.fill(0);
-    let mut deflate = Compress::new(level, true);
-    let status = deflate.compress(bytes, out, FlushCompress::Finish).ok()?;
-    if status != Status::StreamEnd {
-        return None;
-    }
-    usize::try_from(deflate.total_out()).ok()
+    DEFLATE.with_borrow_mut(|kept| {
+        let deflate = match kept {
+            Some((kept_level, deflate)) if *kept_level == level => {
+                deflate.reset();
+                deflate
+            }
+            _ => &mut kept.insert((level, Compress::new(level, true))).1,
+        };
+        let status = deflate.compress(bytes, out, FlushCompress::Finish).ok()?;
+        if status != Status::StreamEnd {
+            return None;
+        }
+        usize::try_from(deflate.total_out()).ok()
+    })
 }
 
 thread_local! {
     static INFLATE: RefCell<Decompress> = RefCell::new(Decompress::new(true));
+    /// The level is that of the last grain: usually there is only one.
+    static DEFLATE: RefCell<Option<(Compression, Compress)>> = const { RefCell::new(None) };
 }
 
 /// Inflates one grain into `out`, which has the length of a grain. Only the last grain may be short, and only by what
