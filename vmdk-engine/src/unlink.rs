@@ -17,7 +17,8 @@ pub(crate) use self::removal::{Removal, companions};
 /// doing it again removes the rest. What an interrupted [`Disk::create`](crate::Disk::create) has left is removed too.
 ///
 /// Nothing else goes: no device, no file outside the folders that a descriptor may name, no parent, and no file that is
-/// a disk by itself. An extent that is missing does not matter. Children of the disk become useless. The disk must not
+/// a disk by itself; but a flat extent under a usual name, `disk-flat.vmdk` of `disk.vmdk`, goes whatever a guest has
+/// written into it. An extent that is missing does not matter. Children of the disk become useless. The disk must not
 /// be open.
 ///
 /// # Errors

@@ -397,12 +397,15 @@ fn unlink_stays_inside_and_leaves_other_disks_alone() {
     fs::create_dir(&folder).unwrap();
     fs::write(scratch.path().join("secret"), [0; 5120]).unwrap();
     let options = CreateOptions::new(DiskKind::MonolithicSparse, SectorCount::new(10));
-    drop(Disk::create(folder.join("other.vmdk"), &options, &mut unwatched).unwrap());
+    for other in ["other.vmdk", "flat.vmdk"] {
+        drop(Disk::create(folder.join(other), &options, &mut unwatched).unwrap());
+    }
     let text = descriptor(
         "custom",
         &[
             "RW 10 FLAT \"../secret\" 0",
             "RW 10 SPARSE \"other.vmdk\"",
+            "RW 10 FLAT \"flat.vmdk\" 0",
             "RW 10 FLAT \"/dev/null\" 0",
             "RW 10 FLAT \"none\" 0",
             "RW 10 FLAT \"own\" 0",
@@ -411,7 +414,7 @@ fn unlink_stays_inside_and_leaves_other_disks_alone() {
     fs::write(folder.join("disk.vmdk"), text).unwrap();
     fs::write(folder.join("own"), [0; 5120]).unwrap();
     unlink(folder.join("disk.vmdk"), &FolderGate).unwrap();
-    assert_eq!(names(&folder), ["other.vmdk"]);
+    assert_eq!(names(&folder), ["flat.vmdk", "other.vmdk"]);
     assert_eq!(names(scratch.path()), ["secret", "vm"]);
 }
 

@@ -33,7 +33,10 @@ impl<'a> Removal<'a> {
                     continue;
                 };
                 let is_disk = match line.kind {
-                    ExtentKind::Flat | ExtentKind::Vmfs => false,
+                    // The guest wrote what is in there, and could keep the file with it, but not under its usual name.
+                    ExtentKind::Flat | ExtentKind::Vmfs => {
+                        !is_usual(&disk, &name) && file.is_disk()
+                    }
                     ExtentKind::VmfsSparse => file.is_disk_and_no_delta(),
                     _ => file.is_disk(),
                 };
@@ -102,6 +105,13 @@ pub(crate) fn companions(disk: &ClosedDisk<'_>) -> Vec<OsString> {
         }
     }
     names
+}
+
+/// Whether the file of an extent has a name that begins with that of its disk.
+fn is_usual(disk: &ClosedDisk<'_>, name: &OsStr) -> bool {
+    let own = disk.file().path.file_name().and_then(OsStr::to_str);
+    own.zip(name.to_str())
+        .is_some_and(|(own, name)| name.starts_with(&format!("{}-", base_of(own))))
 }
 
 /// Removes a file, which may be gone already.
