@@ -289,8 +289,6 @@ impl Disk {
 
     /// Writes `buf`, whose length is a multiple of 512 bytes, to the sectors from `start` on.
     ///
-    /// Whole grains of zeros take no space in sparse extents where zeros are what is read anyway.
-    ///
     /// # Errors
     /// As [`Disk::read_at`], and [`ReadOnly`](crate::ErrorKind::ReadOnly), [`DiskFull`](crate::ErrorKind::DiskFull),
     /// [`FileTooBig`](crate::ErrorKind::FileTooBig), [`WritesSuspended`](crate::ErrorKind::WritesSuspended). Each sector

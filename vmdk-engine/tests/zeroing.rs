@@ -7,7 +7,7 @@ mod support;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 
-use support::image::{MemoryGate, SparseImage, child_of, descriptor};
+use support::image::{MemoryGate, SparseImage, descriptor};
 use support::recording::{Failure, Recording};
 use support::{content, range};
 use vmdk_engine::{Allocation, Disk, ErrorKind, OpenOptions, Sector, ZeroMode};
@@ -136,48 +136,4 @@ fn trims_of_flat_files_follow_how_the_file_was_made() {
         assert!(blocks() >= 2048, "there is space again");
         assert_eq!(fs::metadata(&flat).unwrap().len(), 2048 * 512);
     }
-}
-
-/// Written zeros are data only where something else would show without them.
-#[test]
-fn zeros_written_to_what_reads_as_zeros_take_no_space() {
-    let image = SparseImage::monolithic(512);
-    let gate = MemoryGate::default().with("disk.vmdk", image.build());
-    let disk = Disk::open("disk.vmdk", &gate.options().writable(true)).unwrap();
-    let before = gate.bytes("disk.vmdk").len();
-    disk.write_at(Sector::new(3), &[0; 300 * 512]).unwrap();
-    assert_eq!(states(&disk), [Allocation::Hole]);
-    assert_eq!(gate.bytes("disk.vmdk").len(), before);
-    // One byte in the middle of many zeros: its grain alone.
-    let mut bytes = vec![0; 512 * 512];
-    bytes[200 * 512] = 9;
-    disk.write_at(Sector::ZERO, &bytes).unwrap();
-    let [hole, data, rest] = states(&disk)[..] else {
-        panic!("{:?}", states(&disk));
-    };
-    assert_eq!(
-        [hole, data, rest],
-        [Allocation::Hole, Allocation::Data, Allocation::Hole]
-    );
-    assert!(content(&disk) == bytes);
-    // Where there is data, zeros replace it.
-    disk.write_at(Sector::new(128), &[0; 128 * 512]).unwrap();
-    assert!(content(&disk) == [0; 512 * 512]);
-    disk.close().unwrap();
-
-    let child = SparseImage {
-        text: child_of(&image.text, 2, 0x1f2e_3d4c, "base.vmdk"),
-        ..image
-    };
-    let line = "RW 512 FLAT \"flat\" 0";
-    let gate = MemoryGate::default()
-        .with("disk.vmdk", child.build())
-        .with("base.vmdk", descriptor("monolithicFlat", &[line]))
-        .with("flat", vec![1; 512 * 512]);
-    let disk = Disk::open("disk.vmdk", &gate.options().writable(true)).unwrap();
-    disk.write_at(Sector::ZERO, &[0; 200 * 512]).unwrap();
-    let mut expected = vec![1; 512 * 512];
-    expected[..200 * 512].fill(0);
-    assert!(content(&disk) == expected, "the parent shows through");
-    disk.close().unwrap();
 }

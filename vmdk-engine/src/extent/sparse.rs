@@ -14,7 +14,6 @@
 //! Only [`shrink`] and [`defragment`], which have the disk for themselves, use such places again.
 
 mod allocate;
-mod content;
 mod defragment;
 mod relocate;
 mod scan;
@@ -170,23 +169,11 @@ impl SparseExtent {
         for run in self.tables.runs(range) {
             let run = run?;
             let part = take_front(&mut buf, run.range.count());
-            let below = match run.place {
-                Place::At(place) => {
-                    self.write_data(place, part)?;
-                    continue;
-                }
-                Place::Unallocated if below.first_data(run.range)?.is_some() => {
-                    let fill = |place| self.write_data(place, part);
-                    self.allocate(writer, run.range, Some(below), fill)?;
-                    continue;
-                }
-                Place::Unallocated => Some(below),
-                Place::Zeroed => None,
-            };
-            // What reads as zeros already needs no space for zeros.
-            for written in content::without_zeros(self.grain_size(), run.range, part) {
-                let fill = |place| self.write_data(place, written.bytes);
-                self.allocate(writer, written.range, below, fill)?;
+            let fill = |place| self.write_data(place, part);
+            match run.place {
+                Place::At(place) => fill(place)?,
+                Place::Unallocated => self.allocate(writer, run.range, Some(below), fill)?,
+                Place::Zeroed => self.allocate(writer, run.range, None, fill)?,
             }
         }
         Ok(())
