@@ -7,23 +7,31 @@
 //! and qemu-img 10.
 
 mod change_tracking;
+mod content_id;
 mod cowd;
 mod encoding;
+mod entry;
+mod error;
 mod extent_line;
 mod mark;
+mod parent;
 mod rewrite;
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::ops::Range;
 
-use crate::error::{Cause, ErrorKind};
 use crate::extent::cowd::CowdIdentity;
-use crate::random::hex;
 
+use content_id::NO_PARENT;
+use entry::{Entry, split_entry};
+
+pub(crate) use content_id::{fitting_content_id, is_reserved_cid};
 pub(crate) use encoding::Charset;
+pub(crate) use error::DescriptorError;
 pub(crate) use extent_line::{Access, ExtentKind, ExtentLine};
 pub(crate) use mark::ContentMark;
+pub(crate) use parent::ParentReference;
 pub(crate) use rewrite::Rewrite;
 
 /// More text than this is refused; real descriptors have a few hundred bytes, split ones a few hundred KiB.
@@ -44,92 +52,11 @@ const HEADER_KEYS: [&str; 8] = [
     "changeTrackPath",
 ];
 
-/// The content id of "no parent".
-const NO_PARENT: u32 = u32::MAX;
-/// The content id of a VMware disk that was never written.
-const NEVER_WRITTEN: u32 = u32::MAX - 1;
-
-/// Whether a content id has a meaning of its own, so that no disk gets it.
-pub(crate) fn is_reserved_cid(cid: u32) -> bool {
-    cid >= NEVER_WRITTEN
-}
-
-/// Why a text is not a usable descriptor.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum DescriptorError {
-    #[error("not a virtual disk: it has no known signature and is not a descriptor either")]
-    NotADescriptor,
-    #[error("the descriptor is longer than 1 MiB")]
-    TooLong,
-    #[error("line {line} of the descriptor ends in a carriage return alone")]
-    LoneCarriageReturn { line: usize },
-    #[error("line {line} of the descriptor: {problem}")]
-    BadExtent { line: usize, problem: &'static str },
-    #[error("line {line} of the descriptor: unknown extent type \"{kind}\"")]
-    UnknownExtentType { line: usize, kind: String },
-    #[error("the descriptor names no extent")]
-    NoExtents,
-    #[error("the descriptor has more than 16384 extents")]
-    TooManyExtents,
-    #[error("the descriptor's {key} \"{value}\" is not a valid value")]
-    BadValue { key: &'static str, value: String },
-    #[error("descriptor version {0} is not supported")]
-    Version(u32),
-    #[error("the name \"{name}\" cannot be read in the encoding \"{encoding}\"")]
-    Encoding { name: String, encoding: String },
-    #[error("the disk is encrypted")]
-    Encrypted,
-}
-
-impl Cause for DescriptorError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Version(_) => ErrorKind::UnsupportedVersion,
-            Self::UnknownExtentType { .. } => ErrorKind::Unsupported,
-            Self::Encoding { .. } => ErrorKind::Encoding,
-            Self::Encrypted => ErrorKind::Encrypted,
-            _ => ErrorKind::InvalidDisk,
-        }
-    }
-}
-
-/// A `key = value` line: where its parts stand in the text.
-#[derive(Clone, Debug)]
-struct Entry {
-    key: Range<usize>,
-    value: Range<usize>,
-}
-
 /// Bytes to put in place of as many others, `position` bytes into the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Patch {
     pub(crate) position: usize,
     pub(crate) bytes: Vec<u8>,
-}
-
-/// What a child says of its parent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ParentReference {
-    /// What the parent's content had when the child was made.
-    pub(crate) mark: ContentMark,
-    /// Where the parent may be, in the bytes of the text.
-    hint: Option<Vec<u8>>,
-    /// The character set of these bytes.
-    encoding: String,
-}
-
-impl ParentReference {
-    /// The hint as text, to show it.
-    pub(crate) fn hint(&self) -> Option<String> {
-        let hint = self.hint.as_deref()?;
-        Some(Charset::named(&self.encoding).decode_lossy(hint))
-    }
-
-    /// The hint as this system would write it.
-    pub(crate) fn file_name(&self) -> Result<Option<OsString>, DescriptorError> {
-        let hint = self.hint.as_deref();
-        hint.map(|hint| file_name(hint, &self.encoding)).transpose()
-    }
 }
 
 /// A parsed text descriptor.
@@ -368,64 +295,6 @@ impl Descriptor {
         file_name(&line.name, &self.encoding)
     }
 
-    /// Gives the link a new content id and returns what has to change in the file, or `None` if it has no id at all.
-    ///
-    /// The id keeps its number of digits, and the long id its length, so that nothing else moves.
-    pub(crate) fn renew_content_id(&mut self, random: [u8; 16]) -> Option<Vec<Patch>> {
-        let digits = self.content_id_digits()?;
-        let [a, b, c, d, long @ ..] = random;
-        let id = fitting_content_id(u32::from_le_bytes([a, b, c, d]), digits, self.cid?);
-        self.set_content_id(id, long)
-    }
-
-    /// How many hexadecimal digits there are for the content id.
-    pub(crate) fn content_id_digits(&self) -> Option<usize> {
-        Some(self.find("CID")?.value.len())
-    }
-
-    /// How many hexadecimal digits there are for that of the parent.
-    pub(crate) fn parent_id_digits(&self) -> Option<usize> {
-        Some(self.find("parentCID")?.value.len())
-    }
-
-    /// Gives the link this content id, which fits, and a long id that begins with `long`; see
-    /// [`Self::renew_content_id`].
-    pub(crate) fn set_content_id(&mut self, id: u32, long: [u8; 12]) -> Option<Vec<Patch>> {
-        let place = self.find("CID")?.value.clone();
-        self.cid = Some(id);
-        let width = place.len();
-        let mut patches = vec![Patch {
-            position: place.start,
-            bytes: format!("{id:0width$x}").into_bytes(),
-        }];
-        let long_entry = self
-            .find("ddb.longContentID")
-            .map(|entry| entry.value.clone());
-        if let Some(place) = long_entry.filter(|place| place.len() == 32) {
-            let mut text = hex(&long);
-            text.push_str(&format!("{id:08x}"));
-            patches.push(Patch {
-                position: place.start,
-                bytes: text.into_bytes(),
-            });
-        }
-        self.apply(&patches);
-        Some(patches)
-    }
-
-    /// Notes what content id the parent has now, which fits; returns what has to change in the file.
-    pub(crate) fn set_parent_id(&mut self, id: u32) -> Option<Vec<Patch>> {
-        let place = self.find("parentCID")?.value.clone();
-        let width = place.len();
-        self.parent_cid = id;
-        let patches = vec![Patch {
-            position: place.start,
-            bytes: format!("{id:0width$x}").into_bytes(),
-        }];
-        self.apply(&patches);
-        Some(patches)
-    }
-
     fn apply(&mut self, patches: &[Patch]) {
         for patch in patches {
             let end = patch.position.saturating_add(patch.bytes.len());
@@ -476,46 +345,16 @@ fn is_opaque(line: &[u8]) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'='))
 }
 
-/// The content id nearest to `wish` that has so many digits, is neither reserved nor `old`.
-pub(crate) fn fitting_content_id(wish: u32, digits: usize, old: u32) -> u32 {
-    let digits = u32::try_from(digits).unwrap_or(8).min(8);
-    let mask = u32::MAX >> 32_u32.saturating_sub(digits.saturating_mul(4)).min(31);
-    let mut id = wish & mask;
-    while id == old || is_reserved_cid(id) {
-        id = id.wrapping_add(1) & mask;
-    }
-    id
-}
-
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack
         .windows(needle.len())
         .any(|window| window == needle)
 }
 
-/// Splits `key = "value"`, which stands `position` bytes into the text. Quotes end at the next quote: there is no escape.
-fn split_entry(line: &[u8], position: usize) -> Option<Entry> {
-    let equals = line.iter().position(|byte| *byte == b'=')?;
-    let (key, rest) = line.split_at_checked(equals)?;
-    let key = key.trim_ascii_end();
-    let value = rest.split_first()?.1.trim_ascii_start();
-    let mut start = position.saturating_add(line.len().saturating_sub(value.len()));
-    let value = match value.strip_prefix(b"\"") {
-        Some(quoted) => {
-            start = start.saturating_add(1);
-            quoted.split(|byte| *byte == b'"').next()?
-        }
-        None => value,
-    };
-    Some(Entry {
-        key: position..position.saturating_add(key.len()),
-        value: start..start.saturating_add(value.len()),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::{Cause, ErrorKind};
     use proptest::prelude::*;
 
     const HOSTED: &str = "# Disk DescriptorFile\nversion=1\nencoding=\"UTF-8\"\nCID=1f2e3d4c\nparentCID=ffffffff\n\
@@ -599,50 +438,6 @@ mod tests {
         let keys = descriptor.metadata_keys();
         assert_eq!(keys, ["\u{fffd}x"]);
         assert_eq!(descriptor.metadata(&keys[0]).as_deref(), Some("one"));
-    }
-
-    #[test]
-    fn a_new_content_id_moves_nothing() {
-        let mut descriptor = parse(HOSTED).expect("valid");
-        let patches = descriptor
-            .renew_content_id([0xab; 16])
-            .expect("there is an id");
-        let text = String::from_utf8(descriptor.as_bytes().to_vec()).expect("UTF-8");
-        assert_eq!(
-            text,
-            HOSTED
-                .replace(
-                    "00112233445566778899aabb1f2e3d4c",
-                    &format!("{}abababab", "ab".repeat(12))
-                )
-                .replace("1f2e3d4c", "abababab")
-        );
-        let mut patched = HOSTED.as_bytes().to_vec();
-        for patch in &patches {
-            patched[patch.position..][..patch.bytes.len()].copy_from_slice(&patch.bytes);
-        }
-        assert_eq!(patched, text.as_bytes());
-        assert_eq!(parse(&text).expect("valid").cid(), Some(0xabab_abab));
-    }
-
-    #[test]
-    fn a_short_content_id_keeps_its_width_and_reserved_ids_are_avoided() {
-        let text = "version=1\nCID=abc123\nparentCID=ffffffff\nRW 1 ZERO\n";
-        let mut descriptor = parse(text).expect("valid");
-        let patches = descriptor
-            .renew_content_id([0xff; 16])
-            .expect("there is an id");
-        assert_eq!(patches[0].bytes, b"ffffff");
-        let mut descriptor = parse(&text.replace("abc123", "12345678")).expect("valid");
-        let patches = descriptor
-            .renew_content_id([0xff; 16])
-            .expect("there is an id");
-        assert_eq!(patches[0].bytes, b"00000000");
-        let mut descriptor = parse(&text.replace("abc123", "7")).expect("valid");
-        let patches = descriptor
-            .renew_content_id([7; 16])
-            .expect("there is an id");
-        assert_eq!(patches[0].bytes, b"8");
     }
 
     #[test]

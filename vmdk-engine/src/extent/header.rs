@@ -2,17 +2,24 @@
 //!
 //! Facts: "Virtual Disk Format 5.0" (VMware technical note); the limits are our own.
 
+mod error;
+mod footer;
+
 use disk_units::{ByteLen, Sector, SectorCount, SectorRange};
 use zerocopy::FromBytes;
 
-use crate::error::{Cause, Error, ErrorKind, IoFault};
+use crate::error::{Error, IoFault};
 use crate::layout::{
     COWD_MAGIC, FLAG_COMPRESSED, FLAG_MARKERS, FLAG_NEWLINES, FLAG_REDUNDANT, FLAG_ZEROED,
-    GD_AT_END, INCOMPATIBLE_FLAGS, MARKER_END, MARKER_FOOTER, Marker, NEWLINE_BYTES,
-    SESPARSE_MAGIC, SPARSE_MAGIC, SparseHeader, UNCLEAN_SHUTDOWN_AT, UNFINISHED_SPARSE_MAGIC,
+    INCOMPATIBLE_FLAGS, NEWLINE_BYTES, SESPARSE_MAGIC, SPARSE_MAGIC, SparseHeader,
+    UNCLEAN_SHUTDOWN_AT, UNFINISHED_SPARSE_MAGIC,
 };
 use crate::storage::Storage;
 use crate::units::{GrainSize, clamped};
+
+use footer::find_footer;
+
+pub(crate) use error::{Damage, HeaderError};
 
 /// Capacities from here on do not fit 63 bits in bytes.
 pub(crate) const CAPACITY_LIMIT: u64 = 1 << 54;
@@ -24,58 +31,6 @@ const MAX_ENTRIES_PER_TABLE: u32 = 4096;
 const USUAL_ENTRIES_PER_TABLE: u32 = 512;
 /// Space for text is never larger, 1 MiB.
 pub(crate) const MAX_DESCRIPTOR_SECTORS: u64 = 2048;
-
-/// Why a file is not a usable sparse extent.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum HeaderError {
-    #[error("not a hosted sparse extent")]
-    WrongMagic,
-    #[error("its creation was interrupted: the file was never completed")]
-    Unfinished,
-    #[error("the file is cut off: {0}")]
-    Cut(&'static str),
-    #[error("format version {0} is not supported")]
-    Version(u32),
-    #[error("the incompatible flags {0:#x} are not known")]
-    UnknownFlags(u32),
-    #[error("damaged newline bytes: the file was transferred as text")]
-    NewlineBytes,
-    #[error("the header's {field} of {value} is not valid")]
-    Field { field: &'static str, value: u64 },
-    #[error(
-        "the header's flags {flags:#x} and compression algorithm {algorithm} contradict each other"
-    )]
-    Compression { flags: u32, algorithm: u16 },
-    #[error("compression algorithm {0} is not supported")]
-    Algorithm(u16),
-    #[error("the stream is incomplete: it has no valid footer at its end")]
-    NoFooter,
-    #[error("the footer contradicts the header in its {0}")]
-    FooterDiffers(&'static str),
-    #[error("the embedded descriptor overlaps a grain directory")]
-    DescriptorOverlap,
-    #[error("{0} can only be opened for reading")]
-    ReadOnlyShape(&'static str),
-    #[error(
-        "format version 3 without compression can only be opened for reading, unless the descriptor says that it stands for tracked changes"
-    )]
-    ReadOnlyVersion,
-    #[error("{0}; the disk must be repaired before it is written")]
-    NeedsRepair(Damage),
-}
-
-impl Cause for HeaderError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Version(_) | Self::UnknownFlags(_) | Self::ReadOnlyVersion => {
-                ErrorKind::UnsupportedVersion
-            }
-            Self::Algorithm(_) | Self::ReadOnlyShape(_) => ErrorKind::Unsupported,
-            Self::NeedsRepair(_) => ErrorKind::NeedsRepair,
-            _ => ErrorKind::InvalidDisk,
-        }
-    }
-}
 
 /// What the first bytes of a file say that it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,23 +110,6 @@ pub(crate) struct FreeSector {
 pub(super) enum ReadOnlyReason {
     Version,
     Shape(&'static str),
-}
-
-/// What is wrong in a header that can be used all the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Damage {
-    #[error("the grain directory is misplaced")]
-    DirectoryMisplaced,
-    #[error("the grain directory cannot be read")]
-    DirectoryUnreadable,
-    #[error("the redundant grain directory is misplaced")]
-    CopyMisplaced,
-    #[error("the redundant grain directory cannot be read")]
-    CopyUnreadable,
-    #[error("the header's overhead is too small")]
-    OverheadTooSmall,
-    #[error("the embedded descriptor overlaps a grain directory")]
-    DescriptorOverlap,
 }
 
 impl SparseShape {
@@ -531,74 +469,4 @@ fn check_descriptor(
         .filter(|range| range.end() <= file.end())
         .map(Some)
         .ok_or_else(|| field("descriptor offset", start))
-}
-
-/// The footer: required where the header has no directory, used where it is valid, ignored otherwise.
-fn find_footer(
-    storage: &dyn Storage,
-    header: &SparseHeader,
-    len: ByteLen,
-) -> Result<Option<SparseHeader>, Error> {
-    let is_required = header.directory.get() == GD_AT_END;
-    if header.flags.get() & FLAG_MARKERS == 0 {
-        return if is_required {
-            Err(HeaderError::NoFooter.into())
-        } else {
-            Ok(None)
-        };
-    }
-    let footer = match read_footer(storage, len) {
-        Ok(footer) => footer,
-        Err(_) if !is_required => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    check_header(&footer)?;
-    for (name, same) in [
-        ("capacity", footer.capacity == header.capacity),
-        ("grain size", footer.grain_size == header.grain_size),
-        (
-            "table size",
-            footer.entries_per_table == header.entries_per_table,
-        ),
-        ("flags", footer.flags == header.flags),
-    ] {
-        if !same {
-            return Err(HeaderError::FooterDiffers(name).into());
-        }
-    }
-    if !is_required && footer.directory != header.directory {
-        tracing::warn!("header and footer name different grain directories; the footer's is used");
-    }
-    Ok(Some(footer))
-}
-
-/// The last three sectors: footer marker, footer, end of stream.
-fn read_footer(storage: &dyn Storage, len: ByteLen) -> Result<SparseHeader, Error> {
-    let start = len
-        .get()
-        .checked_sub(3 * 512)
-        .ok_or(HeaderError::NoFooter)?;
-    let marker_at = |position: u64| -> Result<Marker, Error> {
-        let mut bytes = [0; 512];
-        storage
-            .read_exact_at(&mut bytes, ByteLen::new(position))
-            .map_err(|error| IoFault::new("reading the footer", error))?;
-        Marker::read_from_bytes(&bytes).map_err(|_| HeaderError::NoFooter.into())
-    };
-    let footer_marker = marker_at(start)?;
-    let end_marker = marker_at(start.saturating_add(1024))?;
-    let is_valid = footer_marker.sectors.get() == 1
-        && footer_marker.size.get() == 0
-        && footer_marker.kind.get() == MARKER_FOOTER
-        && end_marker.size.get() == 0
-        && end_marker.kind.get() == MARKER_END;
-    if !is_valid {
-        return Err(HeaderError::NoFooter.into());
-    }
-    read_header(storage, ByteLen::new(start.saturating_add(512)), len).map_err(|error| match error
-        .kind()
-    {
-        ErrorKind::InvalidDisk => HeaderError::NoFooter.into(),
-        _ => error,
-    })
 }
