@@ -22,13 +22,19 @@ fn connect(libdir: Option<&PathBuf>) -> vixdisklib::Result<Connection> {
     library.connect_local()
 }
 
-/// An error and what caused it, in one line.
-pub(crate) fn explain(error: &dyn Error) -> String {
+/// An error, what caused it, and what is likely behind it, in one line.
+pub(crate) fn explain(error: &(dyn Error + 'static)) -> String {
+    let hint = error
+        .downcast_ref::<vixdisklib::Error>()
+        .and_then(vixdisklib::Error::hint);
     let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         line = format!("{line}: {error}");
         cause = error.source();
+    }
+    if let Some(hint) = hint {
+        line = format!("{line} (hint: {hint})");
     }
     line.replace('\n', " ")
 }

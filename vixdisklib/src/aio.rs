@@ -307,10 +307,7 @@ impl InFlight {
             return (Ok(()), buf);
         }
         let error = target.api.error(direction.operation(), code, window);
-        (
-            Err(error.with_range(range).with_path(&target.facts.name)),
-            buf,
-        )
+        (Err(target.facts.locate(error.with_range(range))), buf)
     }
 }
 

@@ -17,7 +17,7 @@ use vixdisklib_sys::{
 
 use crate::api::Api;
 use crate::disk::Disk;
-use crate::error::{Context, Error, ErrorKind, Operation, Result};
+use crate::error::{Error, ErrorKind, Location, Operation, Result};
 use crate::library::{Library, c_path};
 use crate::params::{self, ConnectParams, CredentialText, SpecText};
 
@@ -100,6 +100,17 @@ struct Session {
     transport_modes: Option<CString>,
 }
 
+impl Session {
+    /// What errors say of the connection.
+    fn location(&self) -> Location {
+        let owned = |text: &CStr| text.to_string_lossy().into_owned();
+        Location {
+            server: self.params.server().map(owned),
+            snapshot: self.snapshot.as_deref().map(owned),
+        }
+    }
+}
+
 impl fmt::Debug for Inner {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
@@ -133,12 +144,7 @@ impl Library {
         let strings = Arc::clone(&session);
         let handle = self
             .control(move || connect(api, &strings, read_only))
-            .map_err(|error| match session.params.server() {
-                Some(server) => {
-                    error.with_context(Context::Server(server.to_string_lossy().into_owned()))
-                }
-                None => error,
-            })?;
+            .map_err(|error| session.location().locate(error))?;
         Ok(Connection(Arc::new(Inner {
             library: self.clone(),
             handle,
@@ -194,6 +200,11 @@ impl Connection {
         self.0.session.params.is_local()
     }
 
+    /// What errors say of the connection.
+    pub(crate) fn location(&self) -> Location {
+        self.0.session.location()
+    }
+
     /// The connection value; for use on the control thread.
     pub(crate) fn handle(&self) -> VixDiskLibConnection {
         self.0.handle.connection
@@ -212,6 +223,7 @@ impl Drop for Inner {
             done
         });
         if let Err(error) = done {
+            let error = self.session.location().locate(error);
             tracing::warn!(%error, "disconnecting failed on drop");
         }
     }

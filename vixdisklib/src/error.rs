@@ -1,12 +1,20 @@
 //! The one error type of this crate.
 
+mod hint;
+mod location;
+mod retry;
+
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use disk_units::SectorRange;
 use vixdisklib_sys::VixError;
 
 use crate::log::LogLine;
+
+pub use hint::Hint;
+pub(crate) use location::Location;
+pub use retry::Retry;
 
 /// The result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -15,7 +23,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// `Display` is one line, for example `opening disk "/vm/a.vmdk" failed: file not found (VIX_E_FILE_NOT_FOUND, 0x4)`.
 /// Where the library logged lines during the call, [`source`](std::error::Error::source) prints them, so a program
-/// that prints the whole chain names the cause. No secret is ever part of an error.
+/// that prints the whole chain names the cause. Where the code means many things, [`hint`](Self::hint) says which one is
+/// likely, and [`retry`](Self::retry) whether it may pass. No secret is ever part of an error.
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -144,6 +153,29 @@ pub enum Context {
     Server(String),
     /// The metadata key.
     Key(String),
+    /// The reference of the snapshot that the connection is for.
+    Snapshot(String),
+    /// The transport of the open disk.
+    Transport(String),
+}
+
+impl Context {
+    /// The place in a sentence.
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Sectors(_) => 0,
+            Self::Path(_) => 1,
+            Self::Key(_) => 2,
+            Self::Snapshot(_) => 3,
+            Self::Server(_) => 4,
+            Self::Transport(_) => 5,
+        }
+    }
+
+    /// Whether it goes without saying.
+    fn is_plain(&self) -> bool {
+        matches!(self, Self::Transport(mode) if mode == "file")
+    }
 }
 
 impl fmt::Display for Context {
@@ -151,8 +183,10 @@ impl fmt::Display for Context {
         match self {
             Self::Path(path) => write!(formatter, "\"{}\"", path.display()),
             Self::Sectors(range) => write!(formatter, "sectors {range}"),
-            Self::Server(name) => write!(formatter, "to {name}"),
+            Self::Server(name) => write!(formatter, "at {name}"),
             Self::Key(key) => write!(formatter, "key {key:?}"),
+            Self::Snapshot(moref) => write!(formatter, "of {moref}"),
+            Self::Transport(mode) => write!(formatter, "over {mode}"),
         }
     }
 }
@@ -218,8 +252,14 @@ impl Error {
         self
     }
 
+    /// Adds a circumstance in its place; what is known already stays, as the innermost caller knows best.
     pub(crate) fn with_context(mut self, context: Context) -> Self {
-        self.0.context.push(context);
+        let rank = context.rank();
+        let known = &mut self.0.context;
+        if known.iter().all(|known| known.rank() != rank) {
+            let place = known.partition_point(|known| known.rank() < rank);
+            known.insert(place, context);
+        }
         self
     }
 
@@ -249,14 +289,54 @@ impl Error {
         self.0.operation
     }
 
-    /// The circumstances: path, sectors, server, key; never a secret.
+    /// The circumstances as far as they are known, in the order of [`Display`](fmt::Display); never a secret.
     #[must_use]
     pub fn context(&self) -> &[Context] {
         &self.0.context
     }
 
-    /// What the library logged during the call, at most 32 lines: first those of the calling thread, then those that
-    /// other threads wrote meanwhile.
+    fn find<'a, T>(&'a self, pick: impl Fn(&'a Context) -> Option<T>) -> Option<T> {
+        self.0.context.iter().find_map(pick)
+    }
+
+    /// The disk, by the name it was opened with, or the library's path.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.find(|context| match context {
+            Context::Path(path) => Some(path.as_path()),
+            _ => None,
+        })
+    }
+
+    /// The server of the connection; `None` for the files of this machine.
+    #[must_use]
+    pub fn server(&self) -> Option<&str> {
+        self.find(|context| match context {
+            Context::Server(name) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
+    /// The sectors of the request that failed: of a long one, of the part that failed.
+    #[must_use]
+    pub fn sectors(&self) -> Option<SectorRange> {
+        self.find(|context| match context {
+            Context::Sectors(range) => Some(*range),
+            _ => None,
+        })
+    }
+
+    /// The transport of the disk, once it is open: `file`, `nbd`, `nbdssl`, `hotadd` or `san`.
+    #[must_use]
+    pub fn transport(&self) -> Option<&str> {
+        self.find(|context| match context {
+            Context::Transport(mode) => Some(mode.as_str()),
+            _ => None,
+        })
+    }
+
+    /// What the library logged during the call, at most 32 lines: first the last ones of the calling thread, then the last
+    /// ones that other threads wrote meanwhile, then lines that are known to mean nothing.
     #[must_use]
     pub fn log_lines(&self) -> &[LogLine] {
         self.0
@@ -270,7 +350,7 @@ impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = &*self.0;
         formatter.write_str(inner.operation.phrase())?;
-        for context in &inner.context {
+        for context in inner.context.iter().filter(|context| !context.is_plain()) {
             write!(formatter, " {context}")?;
         }
         write!(formatter, " failed: {}", inner.text)?;

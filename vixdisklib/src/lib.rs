@@ -36,7 +36,7 @@
 //! | one call at a time per handle | [`Disk`] is `Send`, not `Sync`; [`SharedDisk`] is for several threads |
 //! | `ReadAsync`, `WriteAsync` and a callback | [`Disk::read_async`] and a future that owns the buffer |
 //! | `QueryAllocatedBlocks` and its limits | [`Disk::extents`] and [`Disk::chunks`]: any range, to the last sector |
-//! | error numbers, and log lines somewhere else | [`Error`]: kind, code, text, object, and the log lines of that call |
+//! | error numbers, and log lines somewhere else | [`Error`]: kind, code, text, object, the log lines of that call, and a [`Hint`] |
 //! | passwords in plain memory | [`Secret`]: wiped, never printed |
 //!
 //! # Features
@@ -70,7 +70,7 @@ pub use capability::Capabilities;
 pub use connection::{ConnectOptions, Connection, OpenFlags};
 pub use disk::{Disk, ZeroMode};
 pub use disk_units::{ByteLen, SECTOR_SIZE, Sector, SectorCount, SectorRange};
-pub use error::{Context, Error, ErrorKind, Operation, Result};
+pub use error::{Context, Error, ErrorKind, Hint, Operation, Result, Retry};
 pub use extents::{ChunkSize, Chunks, Extent, Extents};
 pub use info::{Adapter, DiskInfo, Geometry};
 pub use library::{Backend, Library, LibraryBuilder};

@@ -25,7 +25,7 @@ use crate::api::Api;
 use crate::buffer::AlignedBuf;
 use crate::capability::Capabilities;
 use crate::connection::{Connection, OpenFlags};
-use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::error::{Context, Error, ErrorKind, Location, Operation, Result};
 use crate::extents::{BlockQuery, ChunkSize, Extent, ExtentSource, query_exact};
 use crate::info::DiskInfo;
 
@@ -58,9 +58,18 @@ pub(crate) struct Facts {
     pub(crate) transport_mode: String,
     pub(crate) capabilities: Capabilities,
     pub(crate) preferred_io: SectorCount,
+    pub(crate) location: Location,
 }
 
 impl Facts {
+    /// Names the disk in an error, with its server, snapshot and transport.
+    pub(crate) fn locate(&self, error: Error) -> Error {
+        let transport = Context::Transport(self.transport_mode.clone());
+        self.location
+            .locate(error.with_path(&self.name))
+            .with_context(transport)
+    }
+
     pub(crate) fn is_read_only(&self) -> bool {
         self.flags.contains(OpenFlags::READ_ONLY)
     }
@@ -69,12 +78,11 @@ impl Facts {
     fn check(&self, operation: Operation, range: Option<SectorRange>) -> Result<SectorRange> {
         let capacity = self.info.capacity;
         match range {
-            Some(range) if range.is_empty() => Err(Error::new(
+            Some(range) if range.is_empty() => Err(self.locate(Error::new(
                 ErrorKind::InvalidArgument,
                 operation,
                 "the request is empty",
-            )
-            .with_path(&self.name)),
+            ))),
             Some(range) if range.end() <= SectorRange::whole(capacity).end() => Ok(range),
             Some(range) => Err(self.outside(operation).with_range(range)),
             None => Err(self.outside(operation)),
@@ -84,7 +92,7 @@ impl Facts {
     #[cold]
     fn outside(&self, operation: Operation) -> Error {
         let text = format!("the disk has {} sectors", self.info.capacity);
-        Error::new(ErrorKind::OutOfRange, operation, text).with_path(&self.name)
+        self.locate(Error::new(ErrorKind::OutOfRange, operation, text))
     }
 
     /// The sectors of a buffer of `length` bytes at `start`.
@@ -96,9 +104,8 @@ impl Facts {
     ) -> Result<SectorRange> {
         let Some(count) = ByteLen::new(length as u64).whole_sectors() else {
             let text = format!("{length} bytes are no whole number of sectors");
-            return Err(
-                Error::new(ErrorKind::InvalidArgument, operation, text).with_path(&self.name)
-            );
+            let error = Error::new(ErrorKind::InvalidArgument, operation, text);
+            return Err(self.locate(error));
         };
         let range = self.check(operation, SectorRange::new(start, count))?;
         if operation == Operation::Write {
@@ -112,9 +119,8 @@ impl Facts {
             return Ok(());
         }
         let text = "the disk is open for reading only";
-        Err(Error::new(ErrorKind::ReadOnly, operation, text)
-            .with_range(range)
-            .with_path(&self.name))
+        let error = Error::new(ErrorKind::ReadOnly, operation, text);
+        Err(self.locate(error.with_range(range)))
     }
 
     /// Extents may be asked of an empty range too: there are none.
@@ -146,13 +152,14 @@ impl OpenDisk {
         c_name: CString,
         flags: OpenFlags,
     ) -> Result<Self> {
+        let location = connection.location();
         let api = connection.library().api();
         let at = connection.clone();
         let opened = connection
             .library()
             .control(move || open(api, &at, &c_name, flags));
         let (handle, info, transport_mode, preferred_io, parallel_io) =
-            opened.map_err(|error| error.with_path(&name))?;
+            opened.map_err(|error| location.locate(error.with_path(&name)))?;
         let capabilities = Capabilities {
             parallel_io,
             ..Capabilities::of(&api.table)
@@ -164,6 +171,7 @@ impl OpenDisk {
             transport_mode,
             capabilities,
             preferred_io,
+            location,
         };
         Ok(Self {
             api,
@@ -188,7 +196,7 @@ impl OpenDisk {
         self.settle_for_blocking();
         self.api
             .call(operation, |_| call(self.handle.0))
-            .map_err(|error| error.with_path(&self.facts.name))
+            .map_err(|error| self.facts.locate(error))
     }
 
     /// Blocking and submitted requests must not meet on one handle (`VIX_E_ASYNC_MIXEDMODE_UNSUPPORTED`), and only
@@ -261,7 +269,7 @@ impl OpenDisk {
             .api
             .call(Operation::Flush, |_| unsafe { wait(self.handle.0) });
         self.pending.wait_idle();
-        waited.map_err(|error| error.with_path(&self.facts.name))
+        waited.map_err(|error| self.facts.locate(error))
     }
 
     pub(crate) fn flush(&self) -> Result<()> {
@@ -299,7 +307,7 @@ impl OpenDisk {
         if matches!(mode, ZeroMode::FastMayFree | ZeroMode::FastMustAllocate) {
             let text = "the library cannot zero faster than by writing";
             let error = Error::new(ErrorKind::Unsupported, Operation::WriteZeroes, text);
-            return Err(error.with_range(range).with_path(&self.facts.name));
+            return Err(self.facts.locate(error.with_range(range)));
         }
         let zeroes = AlignedBuf::new(ZEROES.min(range.count()));
         range.pieces(zeroes.sectors()).try_for_each(|piece| {
@@ -323,7 +331,7 @@ impl OpenDisk {
                 operation,
                 "the library cannot give space back",
             );
-            return Err(error.with_range(range).with_path(&self.facts.name));
+            return Err(self.facts.locate(error.with_range(range)));
         };
         let (first, count) = (range.start().get(), range.count().get());
         // SAFETY: the handle is open, the range lies inside the disk.
@@ -352,9 +360,7 @@ impl OpenDisk {
             // SAFETY: the handle is open, settled, and forgotten by `self`.
             api.call(Operation::Close, |table| unsafe { (table.close)(handle.0) })
         });
-        waited
-            .and(closed)
-            .map_err(|error| error.with_path(&self.facts.name))
+        waited.and(closed).map_err(|error| self.facts.locate(error))
     }
 
     /// Has a thread of its own close the disk: closing waits for the callbacks of the disk, this thread is inside one,
@@ -403,7 +409,7 @@ impl ExtentSource for OpenDisk {
         } else {
             Ok(vec![Extent::unknown(range)])
         };
-        let page = page.map_err(|error| error.with_range(range).with_path(&self.facts.name))?;
+        let page = page.map_err(|error| self.facts.locate(error.with_range(range)))?;
         // Below a single link there may be a parent with data.
         let single = self.facts.flags.contains(OpenFlags::SINGLE_LINK);
         Ok(page

@@ -15,6 +15,7 @@ use vixdisklib_sys::{
 use super::{ChunkSize, Extent};
 use crate::api::Api;
 use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::log;
 
 /// What is known of the call on one disk.
 #[derive(Debug, Default)]
@@ -46,7 +47,7 @@ impl BlockQuery {
     fn works(&self, api: &Api, handle: VixDiskLibHandle) -> bool {
         *self.works.get_or_init(|| {
             let probe = SectorRange::whole(ChunkSize::MIN.sectors());
-            match query(api, handle, probe, ChunkSize::MIN) {
+            match log::quietly(|| query(api, handle, probe, ChunkSize::MIN)) {
                 Ok(_) => true,
                 Err(error) => {
                     tracing::debug!(%error, "allocation cannot be asked for; all counts as data");

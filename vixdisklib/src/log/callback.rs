@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use vixdisklib_sys::va_list::{self, VaList};
 
-use super::{LogLevel, record, redactor};
+use super::{LogLevel, is_demoted, record, redactor};
 
 /// Longer lines are cut and end in an ellipsis.
 const LONGEST: usize = 4096;
@@ -57,8 +57,10 @@ fn text(buffer: &[u8], length: usize) -> String {
 }
 
 fn emit(level: LogLevel, text: &str) {
-    record(level, text.to_owned());
+    let demoted = is_demoted(text);
+    record(level, demoted, text.to_owned());
     match level {
+        _ if demoted => tracing::trace!(target: "vixdisklib::library", "{text}"),
         LogLevel::Log => tracing::debug!(target: "vixdisklib::library", "{text}"),
         LogLevel::Warn => tracing::warn!(target: "vixdisklib::library", "{text}"),
         LogLevel::Panic => tracing::error!(target: "vixdisklib::library", "{text}"),

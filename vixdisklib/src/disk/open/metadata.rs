@@ -65,9 +65,8 @@ impl OpenDisk {
         })?;
         if required > LONGEST {
             let text = format!("the library wants {required} bytes for an answer");
-            return Err(
-                Error::new(ErrorKind::Other, Operation::Metadata, text).with_path(&self.facts.name)
-            );
+            let error = Error::new(ErrorKind::Other, Operation::Metadata, text);
+            return Err(self.facts.locate(error));
         }
         // One more byte, so that a library that forgets the end cannot leave the string open.
         let mut bytes = vec![0; required + 1];
