@@ -3,13 +3,15 @@
 //! ```text
 //!   Disk::clone_to                which disk comes to be where     clone.rs
 //!    ├─ windows                   what of the source is worth it   clone/window.rs
-//!    └─ copy                      reading and writing at once      clone/copy.rs
+//!    ├─ copy                      reading and writing at once      clone/copy.rs
+//!    └─ write behind              and storing                      clone/write_behind.rs
 //!   Disk::space_needed_for_clone                                   clone/space.rs
 //! ```
 
 mod copy;
 mod space;
 mod window;
+mod write_behind;
 
 use std::collections::BTreeSet;
 use std::path::Path;

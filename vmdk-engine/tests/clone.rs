@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use sha2::{Digest, Sha256};
-use support::world::World;
+use support::recording::Change;
+use support::world::{Event, World};
 use support::{Numbers, content, has_qemu, run};
 use vmdk_engine::{
     Adapter, CreateOptions, Disk, DiskKind, Error, ErrorKind, Existing, OpenOptions, Progress,
@@ -576,6 +577,53 @@ fn whatever_fails_leaves_nothing() {
             clone_in(&world, kind).expect_err("a change fails");
             assert_eq!(world.names(), ["disk.vmdk"], "{kind:?}, {events} events");
         }
+    }
+}
+
+/// What happened in a clone that is flushed while it grows, if it worked; one change may fail.
+fn large_clone(kind: DiskKind, fail_at: Option<usize>) -> Option<Vec<Event>> {
+    const SECTORS: u64 = 20 << 11;
+    let world = World::default();
+    let source = options(DiskKind::MonolithicFlat, SECTORS).gate(world.gate());
+    let disk = Disk::create("disk.vmdk", &source, &mut unwatched).unwrap();
+    for start in (0..SECTORS).step_by(2048) {
+        disk.write_at(Sector::new(start), &[7; 1 << 20]).unwrap();
+    }
+    disk.close().unwrap();
+    let world = world.restarted();
+    let names = world.names();
+    let disk = Disk::open("disk.vmdk", &world.options()).unwrap();
+    if let Some(number) = fail_at {
+        world.fail_once_at(number);
+    }
+    let clone = options(kind, SECTORS).gate(world.gate());
+    let result = disk.clone_to("c.vmdk", &clone, Existing::Keep, &mut unwatched);
+    if result.is_err() {
+        assert_eq!(world.names(), names, "{kind:?}, {fail_at:?}");
+    }
+    result.is_ok().then(|| world.events())
+}
+
+/// The system tells of a lost write only once, and maybe long before the end.
+#[test]
+fn a_write_that_is_lost_while_the_clone_grows_is_told() {
+    let all = large_clone(DiskKind::MonolithicFlat, None).unwrap();
+    let position = |wanted: fn(&Change) -> bool| {
+        let is_wanted = |event: &Event| matches!(event, Event::File(_, change) if wanted(change));
+        (
+            all.iter().position(is_wanted),
+            all.iter().rposition(is_wanted),
+        )
+    };
+    let (first_block, last_block) =
+        position(|change| matches!(change, Change::Write(_, bytes) if bytes.len() == 1 << 20));
+    let flushes: Vec<usize> = (first_block.unwrap()..last_block.unwrap())
+        .filter(|number| matches!(all[*number], Event::File(_, Change::Sync)))
+        .collect();
+    assert!(!flushes.is_empty(), "not flushed meanwhile");
+    for number in flushes {
+        let done = large_clone(DiskKind::MonolithicFlat, Some(number));
+        assert!(done.is_none(), "{number} changes");
     }
 }
 

@@ -1,14 +1,15 @@
 //! Copying the content: some threads read ahead, each a window at a time, and the caller writes what they have read, in
-//! order. Grains of zeros are not written: a new disk reads as zeros.
+//! order. Grains of zeros are not written: a new disk reads as zeros. What was written goes to the device meanwhile.
 
 use std::io;
 use std::sync::mpsc::{self, Receiver, SyncSender};
-use std::thread;
+use std::thread::{self, Scope};
 
 use disk_units::{ByteLen, Sector, SectorCount, SectorRange};
 use parking_lot::Mutex;
 
 use super::window::{WINDOW, Window, Windows};
+use super::write_behind::WriteBehind;
 use crate::disk::Disk;
 use crate::error::{Error, IoFault};
 use crate::progress::Work;
@@ -50,6 +51,23 @@ fn copy_with(
         windows: Mutex::new(Windows::of(source)),
         buffers: Mutex::default(),
     };
+    thread::scope(|scope| {
+        let mut behind = WriteBehind::begin(scope, target);
+        let copied = copy_windows(scope, threads, &readers, target, &mut behind, work);
+        // Where it failed, writes fail too, and do not know why.
+        behind.end().and(copied)
+    })
+}
+
+/// Writes what the threads read, in order.
+fn copy_windows<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    threads: usize,
+    readers: &'scope Readers<'_>,
+    target: &Disk,
+    behind: &mut WriteBehind<'_>,
+    work: &mut Work<'_>,
+) -> Result<(), Error> {
     let mut done = Sector::ZERO;
     let mut write = |block: Block| -> Result<(), Error> {
         // All is done only when the clone has its name.
@@ -58,29 +76,28 @@ fn copy_with(
         for filled in &block.filled {
             let bytes = part(&block.bytes, block.range, *filled);
             target.write_at(filled.start(), bytes)?;
+            behind.note(bytes.len());
         }
         readers.buffers.lock().push(block.bytes);
         Ok(())
     };
-    thread::scope(|scope| {
-        let (sender, orders) = mpsc::sync_channel(WAITING);
-        let start_one = |_| {
-            let (readers, sender) = (&readers, sender.clone());
-            let thread = thread::Builder::new().name("vmdk-reader".to_owned());
-            thread.spawn_scoped(scope, move || readers.run(&sender))
-        };
-        let started = (0..threads).map_while(|number| start_one(number).ok());
-        if started.count() == 0 {
-            while let Some(window) = readers.next_window() {
-                write(readers.read(&window?)?)?;
-            }
+    let (sender, orders) = mpsc::sync_channel(WAITING);
+    let start_one = |_| {
+        let sender = sender.clone();
+        let thread = thread::Builder::new().name("vmdk-reader".to_owned());
+        thread.spawn_scoped(scope, move || readers.run(&sender))
+    };
+    let started = (0..threads).map_while(|number| start_one(number).ok());
+    if started.count() == 0 {
+        while let Some(window) = readers.next_window() {
+            write(readers.read(&window?)?)?;
         }
-        drop(sender);
-        for order in orders {
-            write(order.recv().unwrap_or_else(|_| Err(reader_is_gone()))?)?;
-        }
-        Ok(())
-    })
+    }
+    drop(sender);
+    for order in orders {
+        write(order.recv().unwrap_or_else(|_| Err(reader_is_gone()))?)?;
+    }
+    Ok(())
 }
 
 /// What the threads that read share.
