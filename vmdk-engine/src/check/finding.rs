@@ -216,8 +216,9 @@ impl Report {
         self.is_left = later.is_left;
     }
 
-    /// Whether a repair would change anything.
-    pub(super) fn is_repairable(&self) -> bool {
+    /// Whether a repair with the same permissions would change anything.
+    #[must_use]
+    pub fn is_repairable(&self) -> bool {
         self.is_possible && !self.is_blocked
     }
 

@@ -23,6 +23,12 @@ impl AttachError {
         self.0.error.kind()
     }
 
+    /// The failure itself.
+    #[must_use]
+    pub fn error(&self) -> &Error {
+        &self.0.error
+    }
+
     /// The child and the parent.
     #[must_use]
     pub fn into_disks(self) -> (Disk, Disk) {
