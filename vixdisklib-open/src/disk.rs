@@ -1,15 +1,19 @@
 //! One open disk: checks what callers ask for, passes it to the engine, and can be closed under their feet.
 
+mod exclusive;
+
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use disk_units::{Sector, SectorCount, SectorRange};
-use parking_lot::RwLock;
+use parking_lot::{RwLock, RwLockReadGuard};
 use vixdisklib_sys::VixError;
-use vmdk_engine::{Disk, DiskInfo, MapExtent, OpenOptions, ZeroMode};
+use vmdk_engine::{ByteLen, Disk, DiskInfo, DiskKind, MapExtent, OpenOptions, ZeroMode};
 
 use crate::blocks::ChunkQuery;
 use crate::error::Failure;
+use crate::progress;
 use crate::requests::{Requests, Ticket};
 
 /// How a disk is opened.
@@ -20,30 +24,78 @@ pub(crate) struct Mode {
     pub(crate) single_link: bool,
 }
 
+impl Mode {
+    fn options(self) -> OpenOptions {
+        OpenOptions::new()
+            .writable(self.writable)
+            .single_link(self.single_link)
+    }
+}
+
 /// A disk that a handle stands for.
 ///
-/// Every operation holds the engine for reading, however many at a time; closing takes it for writing, so it waits for
-/// those that run, and later ones find nothing.
+/// Every operation holds the state for reading, however many at a time. Closing takes it for writing, so it waits for
+/// those that run, and later ones find nothing; so do the operations that want the disk for themselves.
 #[derive(Debug)]
 pub(crate) struct OpenDisk {
     path: PathBuf,
     mode: Mode,
     capacity: SectorCount,
-    engine: RwLock<Option<Disk>>,
+    state: RwLock<State>,
     requests: Arc<Requests>,
+}
+
+/// What a handle leads to.
+#[derive(Debug)]
+enum State {
+    Open(Disk),
+    /// It was attached to a child, which has the engine now; or that has failed, and it waits to be closed.
+    Spent(Option<Disk>),
+    Closed,
+}
+
+impl State {
+    fn engine(&self) -> Result<&Disk, Failure> {
+        match self {
+            Self::Open(engine) => Ok(engine),
+            Self::Spent(_) | Self::Closed => Err(self.unusable()),
+        }
+    }
+
+    /// The engine, in whose place something else is left.
+    fn take(&mut self, left: Self) -> Result<Disk, Failure> {
+        match mem::replace(self, left) {
+            Self::Open(engine) => Ok(engine),
+            other => {
+                let failure = other.unusable();
+                *self = other;
+                Err(failure)
+            }
+        }
+    }
+
+    /// The failure of a call on a handle without an engine.
+    fn unusable(&self) -> Failure {
+        let why = match self {
+            Self::Spent(_) => {
+                "the disk was given to VixDiskLib_Attach as a parent, and can only be closed"
+            }
+            // By another thread, while this call was on its way to it; or by a failure.
+            Self::Open(_) | Self::Closed => "the disk has been closed",
+        };
+        Failure::new(VixError::INVALID_HANDLE, why)
+    }
 }
 
 impl OpenDisk {
     pub(crate) fn open(path: &Path, mode: Mode) -> Result<Self, Failure> {
-        let options = OpenOptions::new()
-            .writable(mode.writable)
-            .single_link(mode.single_link);
-        let engine = Disk::open(path, &options).map_err(|error| Failure::engine(path, &error))?;
+        let engine =
+            Disk::open(path, &mode.options()).map_err(|error| Failure::engine(path, &error))?;
         Ok(Self {
             path: path.to_owned(),
             mode,
             capacity: engine.capacity(),
-            engine: RwLock::new(Some(engine)),
+            state: RwLock::new(State::Open(engine)),
             requests: Arc::default(),
         })
     }
@@ -51,10 +103,14 @@ impl OpenDisk {
     /// Waits for what runs, makes everything durable and lets go of the files. Later calls on this disk fail.
     pub(crate) fn close(&self) -> Result<(), Failure> {
         self.requests.wait();
-        let engine = self.engine.write().take();
-        match engine {
-            Some(engine) => engine.close().map_err(|error| self.explain(&error)),
-            None => Err(closed()),
+        let state = mem::replace(&mut *self.state.write(), State::Closed);
+        match state {
+            State::Open(engine) | State::Spent(Some(engine)) => {
+                engine.close().map_err(|error| self.explain(&error))
+            }
+            // The child closes it.
+            State::Spent(None) => Ok(()),
+            State::Closed => Err(state.unusable()),
         }
     }
 
@@ -151,8 +207,9 @@ impl OpenDisk {
     /// The runs of chunks that hold data, for `QueryAllocatedBlocks`.
     pub(crate) fn allocated(&self, query: ChunkQuery) -> Result<Vec<SectorRange>, Failure> {
         self.with_engine(|engine| {
+            let is_alone = self.mode.single_link && !self.is_attached(engine);
             query
-                .runs(engine.extents(query.range()), self.mode.single_link)
+                .runs(engine.extents(query.range()), is_alone)
                 .map_err(|error| self.explain(&error))
         })
     }
@@ -180,19 +237,57 @@ impl OpenDisk {
         self.with_engine(|engine| Ok(engine.metadata_keys()))
     }
 
+    /// Gives a metadata key a value, durably.
+    pub(crate) fn set_metadata(&self, key: &str, value: &str) -> Result<(), Failure> {
+        self.with_engine(|engine| {
+            engine
+                .set_metadata(key, value)
+                .map_err(|error| self.explain(&error))
+        })
+    }
+
+    /// How many bytes a clone of this kind takes at most; `None` means the kind of this disk.
+    pub(crate) fn space_needed_for_clone(
+        &self,
+        kind: Option<DiskKind>,
+    ) -> Result<ByteLen, Failure> {
+        self.with_engine(|engine| {
+            let kind = kind.unwrap_or_else(|| engine.info().kind);
+            engine
+                .space_needed_for_clone(kind)
+                .map_err(|error| self.explain(&error))
+        })
+    }
+
+    /// Whether a disk that was opened alone has got a parent since.
+    fn is_attached(&self, engine: &Disk) -> bool {
+        self.mode.single_link && engine.info().links > 1
+    }
+
     fn with_engine<T>(
         &self,
         operation: impl FnOnce(&Disk) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        operation(self.engine.read().as_ref().ok_or_else(closed)?)
+        operation(self.shared()?.engine()?)
+    }
+
+    /// The state, for reading; waits for an operation that wants it alone, unless that runs on this very thread.
+    fn shared(&self) -> Result<RwLockReadGuard<'_, State>, Failure> {
+        if !progress::is_telling() {
+            return Ok(self.state.read());
+        }
+        self.state.try_read().ok_or_else(|| {
+            Failure::new(
+                VixError::OBJECT_IS_BUSY,
+                format!(
+                    "{:?} is in use; a progress function cannot wait for it",
+                    self.path
+                ),
+            )
+        })
     }
 
     fn explain(&self, error: &vmdk_engine::Error) -> Failure {
         Failure::engine(&self.path, error)
     }
-}
-
-/// The disk was closed by another thread while this call was on its way to it.
-fn closed() -> Failure {
-    Failure::new(VixError::INVALID_HANDLE, "the disk has been closed")
 }

@@ -127,6 +127,8 @@ fn code(kind: ErrorKind) -> VixError {
         ErrorKind::CannotRepair => VixError::DISK_CANTREPAIR,
         ErrorKind::NotAChild => VixError::DISK_ATTACH_ROOTLINK,
         ErrorKind::HasParent => VixError::DISK_PARENT_NOTALLOWED,
+        // A text that is too long for its place in the file, which says nothing about the space on the file system.
+        ErrorKind::NoRoom => VixError::ARGUMENT_TOO_BIG,
         ErrorKind::Io => VixError::FILE_ERROR,
         _ => VixError::FAIL,
     }

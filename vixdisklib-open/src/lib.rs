@@ -9,7 +9,11 @@
 //! abi/     C functions: null checks, conversions, panic boundary       unsafe
 //! ----------------------------------------------------------------------------
 //! library  what lives from InitEx to Exit: handles, workers, log       safe
-//! disk     one open disk: checks, requests in flight, closing
+//! disk     one open disk: checks, requests in flight, what it does alone, closing
+//! create   new disks, and clones
+//! files    disks as files: removing, renaming, growing
+//! check    damage and repair: findings to the log, a verdict to the caller
+//! progress percentages for the functions that callers give
 //! blocks   allocation map in chunks
 //! params   connection parameters, secrets wiped
 //! error    from the engine's kinds to VixError
@@ -20,9 +24,9 @@
 //!
 //! # What it does, and what it refuses
 //!
-//! Local disks: open, read, write, also asynchronously, flush, information, metadata (reading), allocated blocks, and
-//! the extensions of `vixDiskLibExt.h`. Connecting to a server, creating and reshaping disks, repairing, writing
-//! metadata and attaching are refused with `VIX_E_NOT_SUPPORTED` and a log line that says so.
+//! All that VixDiskLib does with local disks, and the extensions of `vixDiskLibExt.h`. What is about a server is refused
+//! with `VIX_E_NOT_SUPPORTED` and a log line that says so: connecting to one, and `PrepareForAccess` and `EndAccess`, for
+//! local disks too, which need neither.
 //!
 //! # Where it is more lenient than VDDK
 //!
@@ -32,6 +36,8 @@
 //!   `VIX_E_INVALID_HANDLE`, or `VIX_E_DISK_INVALID_CONNECTION`. VDDK crashes on some of these.
 //! * A Free function leaves alone what is not, or no longer, on loan.
 //! * Paths may be relative; on Unix they need not be UTF-8.
+//! * `CreateChild` accepts a parent that is open for writing, and only reads it from then on: a write gives
+//!   `VIX_E_FILE_READ_ONLY`, where the guide only says that it must not happen.
 //! * `InitEx` may be called again: each call wants an `Exit`, and the first settings stay. After the last `Exit` the
 //!   library can be initialised anew.
 //!
@@ -40,8 +46,25 @@
 //! * A request for zero sectors gives `VIX_E_INVALID_ARG`, one past the end `VIX_E_DISK_OUTOFRANGE`
 //!   (`QueryAllocatedBlocks`: `VIX_E_INVALID_ARG` for both, as the Virtual Disk Programming Guide says).
 //! * `Flush` waits for the asynchronous requests accepted before it, and then makes everything durable.
-//! * `Wait`, `Flush`, `Close` and `Disconnect` inside a callback on a thread of the library give
-//!   `VIX_E_OBJECT_IS_BUSY` instead of waiting for themselves; `Exit` there does nothing.
+//! * `Wait`, `Flush`, `Close`, `Disconnect` and whatever wants a disk for itself give `VIX_E_OBJECT_IS_BUSY` inside a
+//!   callback on a thread of the library, and inside a progress function, instead of waiting for themselves; `Exit` there
+//!   does nothing. So does I/O inside a progress function on a disk that is busy with the operation.
+//! * `Shrink`, `Defragment` and `Attach` have the disk to themselves: calls of other threads on it wait.
+//! * Progress goes from 0 to 100 without going back, each percentage at most once, and 100 means success.
+//! * Sector sizes in creation parameters are read only if everybody who initialised the library asked for version 7.0 or
+//!   later: before that the structure ended without them, and nothing in it tells. 0 is 512 bytes, for physical sectors
+//!   as many as for logical ones.
+//! * Disk and adapter types that no constant has, or that mean "unknown", give `VIX_E_INVALID_ARG`; the types that only
+//!   ESX hosts make (`VMFS_THIN`, `VMFS_SPARSE`), and children that are not sparse, give `VIX_E_NOT_SUPPORTED`.
+//! * A `STREAM_OPTIMIZED` disk is created complete and without data, and can only be read; `Clone` makes one with data.
+//! * `Clone` gives the new disk the capacity of its source; another one in the parameters is noted in the log.
+//! * A connection that was made for reading only creates, changes and removes nothing: `VIX_E_FILE_READ_ONLY`. A disk that
+//!   is open, in this process or elsewhere, is not removed, renamed, grown or repaired: `VIX_E_FILE_ALREADY_LOCKED`.
+//! * `CheckRepair` writes what it finds to the log. Damage gives `VIX_E_DISK_NEEDSREPAIR` from a check if a repair would
+//!   mend it, and else `VIX_E_DISK_CANTREPAIR`; a repair loses nothing, so what only a loss would mend stays, with that
+//!   code too. Damaged parents are reported, and repaired by themselves.
+//! * `Attach` leaves the parent's handle for closing only, whether it succeeds or not: I/O there gives
+//!   `VIX_E_INVALID_HANDLE`. Before it was tried, because a handle is none or both are the same, nothing happens.
 //! * Null log functions mean silence; VDDK writes a log file of its own. The function for panics is never called.
 //! * The library directory, the configuration file, a snapshot and a choice of transports have no effect.
 //!
@@ -76,13 +99,17 @@
 
 mod abi;
 mod blocks;
+mod check;
+mod create;
 mod disk;
 mod error;
+mod files;
 mod handles;
 mod lent;
 mod library;
 mod log;
 mod params;
+mod progress;
 mod requests;
 mod table;
 mod workers;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use vixdisklib_sys::VixError;
 
 use crate::disk::{Mode, OpenDisk};
@@ -11,6 +11,7 @@ use crate::error::Failure;
 use crate::handles::{Handle, Handles};
 use crate::log::Log;
 use crate::params::ConnectParams;
+use crate::progress;
 use crate::workers::{self, Refusal, Workers};
 
 /// The API versions that `InitEx` accepts, first and last: what callers of VDDK 6.0 to 9.1 ask for.
@@ -19,6 +20,12 @@ const VERSIONS: (ApiVersion, ApiVersion) = (ApiVersion(6, 0), ApiVersion(9, 1));
 /// A version of the API as callers state it: major, minor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ApiVersion(pub(crate) u32, pub(crate) u32);
+
+impl ApiVersion {
+    fn take_older(&mut self, other: Self) {
+        *self = (*self).min(other);
+    }
+}
 
 /// The one library of the process, and how many calls of `InitEx` it still owes an `Exit`.
 static CURRENT: RwLock<Option<(Arc<Library>, u32)>> = RwLock::new(None);
@@ -39,13 +46,14 @@ pub(crate) fn init(version: ApiVersion, log: Log) -> Result<(), Failure> {
             *users = users.checked_add(1).ok_or_else(|| {
                 Failure::new(VixError::FAIL, "too many calls without VixDiskLib_Exit")
             })?;
+            library.version.lock().take_older(version);
             (
                 library.log.clone(),
                 "VixDiskLib_InitEx: initialised already, the first settings stay",
             )
         }
         None => {
-            *current = Some((Arc::new(Library::new(log.clone())), 1));
+            *current = Some((Arc::new(Library::new(version, log.clone())), 1));
             (
                 log,
                 concat!(
@@ -63,8 +71,8 @@ pub(crate) fn init(version: ApiVersion, log: Log) -> Result<(), Failure> {
 
 /// Ends one use of the library; the last one closes what is open and ends its threads.
 pub(crate) fn exit() {
-    if workers::on_worker() {
-        log().warn("VixDiskLib_Exit: called from a callback on a thread of the library, ignored");
+    if in_callback() {
+        log().warn("VixDiskLib_Exit: called from a callback, ignored");
         return;
     }
     let last = {
@@ -102,12 +110,17 @@ pub(crate) fn log() -> Log {
     }
 }
 
-/// Refuses a call that waits for requests on a thread that runs one: it would wait for itself.
+/// Whether the call comes from a callback, of an asynchronous request or of a long operation on this thread.
+fn in_callback() -> bool {
+    workers::on_worker() || progress::is_telling()
+}
+
+/// Refuses a call that waits for others on a thread that runs one: it would wait for itself.
 pub(crate) fn refuse_in_callback() -> Result<(), Failure> {
-    if workers::on_worker() {
+    if in_callback() {
         return Err(Failure::new(
             VixError::OBJECT_IS_BUSY,
-            "called from a callback on a thread of the library, where it would wait for itself",
+            "called from a callback, where it would wait for itself",
         ));
     }
     Ok(())
@@ -125,18 +138,25 @@ pub(crate) struct Connection {
 /// Everything that lives from `InitEx` to `Exit`.
 #[derive(Debug)]
 pub(crate) struct Library {
+    /// The oldest that was asked for: no caller knows less of the structures than that.
+    version: Mutex<ApiVersion>,
     log: Log,
     handles: RwLock<Handles<Connection, OpenDisk>>,
     workers: Workers,
 }
 
 impl Library {
-    fn new(log: Log) -> Self {
+    fn new(version: ApiVersion, log: Log) -> Self {
         Self {
+            version: Mutex::new(version),
             log,
             handles: RwLock::default(),
             workers: Workers::default(),
         }
+    }
+
+    pub(crate) fn version(&self) -> ApiVersion {
+        *self.version.lock()
     }
 
     pub(crate) fn log(&self) -> &Log {
@@ -151,6 +171,17 @@ impl Library {
     pub(crate) fn connection(&self, handle: Handle) -> Result<Arc<Connection>, Failure> {
         let found = self.handles.read().connection(handle);
         found.ok_or_else(no_connection)
+    }
+
+    /// Refuses what changes disks through a connection that is for reading only.
+    pub(crate) fn require_writable(&self, connection: Handle) -> Result<(), Failure> {
+        if self.connection(connection)?.read_only {
+            return Err(Failure::new(
+                VixError::FILE_READ_ONLY,
+                "the connection is for reading only",
+            ));
+        }
+        Ok(())
     }
 
     /// Ends a connection. Disks left open on it are closed; the first failure of that is returned, all are logged.

@@ -2,7 +2,10 @@
 
 use vixdisklib_sys::FnTable;
 
-use crate::abi::{connect, disk, ext, extents, io, lifecycle, metadata, params, refused};
+use crate::abi::{
+    access, attach, check, connect, create, disk, ext, extents, io, lifecycle, metadata, params,
+    reshape,
+};
 
 /// Every function of VixDiskLib, and of `vixDiskLibExt.h`, over the engine.
 ///
@@ -23,6 +26,8 @@ pub static TABLE: FnTable = FnTable {
     connect_ex: connect::connect_ex,
     disconnect: connect::disconnect,
     cleanup: Some(connect::cleanup),
+    prepare_for_access: Some(access::prepare_for_access),
+    end_access: Some(access::end_access),
 
     open: disk::open,
     close: disk::close,
@@ -41,26 +46,25 @@ pub static TABLE: FnTable = FnTable {
     free_block_list: Some(extents::free_block_list),
 
     read_metadata: Some(metadata::read_metadata),
+    write_metadata: Some(metadata::write_metadata),
     get_metadata_keys: Some(metadata::get_metadata_keys),
+
+    create: create::create,
+    create_child: Some(create::create_child),
+    clone: Some(create::clone),
+    space_needed_for_clone: Some(create::space_needed_for_clone),
+
+    unlink: Some(reshape::unlink),
+    rename: Some(reshape::rename),
+    grow: Some(reshape::grow),
+    shrink: Some(reshape::shrink),
+    defragment: Some(reshape::defragment),
+    check_repair: Some(check::check_repair),
+    is_attach_possible: Some(attach::is_attach_possible),
+    attach: Some(attach::attach),
 
     ext_write_zeroes: Some(ext::write_zeroes),
     ext_trim: Some(ext::trim),
     ext_query_extents: Some(ext::query_extents),
     ext_get_property: Some(ext::get_property),
-
-    prepare_for_access: Some(refused::prepare_for_access),
-    end_access: Some(refused::end_access),
-    write_metadata: Some(refused::write_metadata),
-    create: refused::create,
-    create_child: Some(refused::create_child),
-    unlink: Some(refused::unlink),
-    grow: Some(refused::grow),
-    shrink: Some(refused::shrink),
-    defragment: Some(refused::defragment),
-    rename: Some(refused::rename),
-    clone: Some(refused::clone),
-    space_needed_for_clone: Some(refused::space_needed_for_clone),
-    check_repair: Some(refused::check_repair),
-    is_attach_possible: Some(refused::is_attach_possible),
-    attach: Some(refused::attach),
 };

@@ -1,10 +1,12 @@
 //! The functions that callers give us to call.
 
-use std::ffi::{CString, c_void};
+use std::ffi::{CString, c_int, c_void};
 use std::sync::Arc;
 
 use vixdisklib_sys::va_list::call_with_text;
-use vixdisklib_sys::{VixDiskLibCompletionCB, VixDiskLibGenericLogFunc, VixError};
+use vixdisklib_sys::{
+    VixDiskLibCompletionCB, VixDiskLibGenericLogFunc, VixDiskLibProgressFunc, VixError,
+};
 
 use super::pointer::null;
 use crate::error::Failure;
@@ -53,6 +55,24 @@ impl Completion {
         // SAFETY: the contract of `abi`: the function may be called once from any thread after the request was
         // accepted, with the data that came with it.
         unsafe { (self.callback)(self.data, code) }
+    }
+}
+
+/// A progress function of the caller as a listener; null hears nothing. What the function returns does not matter: an
+/// operation cannot be cancelled.
+///
+/// # Safety
+/// `function` is null, or may be called with `data` on this thread for as long as the listener lives.
+pub(super) unsafe fn listener(
+    function: VixDiskLibProgressFunc,
+    data: *mut c_void,
+) -> impl FnMut(u8) {
+    move |percent| {
+        if let Some(function) = function {
+            // SAFETY: the promise made to `listener`; this closure stays on the thread of the call, as the pointer does
+            // not let it leave.
+            let _ = unsafe { function(data, c_int::from(percent)) };
+        }
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) unsafe extern "C" fn open(
         let output = unsafe { pointer::output(disk, "diskHandle") }?;
         let output = output.write(ptr::null_mut());
         // SAFETY: the contract of `abi`, for a string.
-        let path = pointer::path(unsafe { pointer::text(path, "path") }?)?;
+        let path = unsafe { pointer::path_text(path, "path") }?;
         if (flags & VIXDISKLIB_FLAG_OPEN_COMPRESSION_MASK).count_ones() > 1 {
             return Err(Failure::new(
                 VixError::INVALID_ARG,

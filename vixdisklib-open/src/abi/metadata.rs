@@ -1,4 +1,4 @@
-//! ReadMetadata and GetMetadataKeys.
+//! ReadMetadata, WriteMetadata and GetMetadataKeys.
 
 use std::ffi::c_char;
 
@@ -41,6 +41,24 @@ pub(crate) unsafe extern "C" fn read_metadata(
         value.push(0);
         // SAFETY: the contract of `abi`, for a buffer and a pointer to a result.
         unsafe { hand_out(&value, buffer, length, required) }
+    })
+}
+
+/// `VixDiskLib_WriteMetadata`. What is written is durable on return.
+///
+/// # Safety
+/// The contract of [`abi`](super).
+pub(crate) unsafe extern "C" fn write_metadata(
+    disk: VixDiskLibHandle,
+    key: *const c_char,
+    value: *const c_char,
+) -> VixError {
+    call("VixDiskLib_WriteMetadata", || {
+        // SAFETY: the contract of `abi`, for a string.
+        let key = unsafe { pointer::utf8(key, "key") }?;
+        // SAFETY: the contract of `abi`, for a string.
+        let value = unsafe { pointer::utf8(value, "val") }?;
+        current()?.disk(handle(disk))?.set_metadata(key, value)
     })
 }
 

@@ -108,9 +108,33 @@ pub(super) fn null(name: &str) -> Failure {
     Failure::new(VixError::INVALID_ARG, format!("{name} is null"))
 }
 
+/// A string that must be there, in UTF-8.
+///
+/// # Safety
+/// As for [`text`].
+pub(super) unsafe fn utf8<'a>(pointer: *const c_char, name: &str) -> Result<&'a str, Failure> {
+    // SAFETY: the same promise is passed on.
+    let text = unsafe { text(pointer, name) }?;
+    text.to_str().map_err(|error| {
+        Failure::new(
+            VixError::INVALID_UTF8_STRING,
+            format!("{name} {text:?} is not UTF-8: {error}"),
+        )
+    })
+}
+
+/// The path in a string that must be there.
+///
+/// # Safety
+/// As for [`text`].
+pub(super) unsafe fn path_text(pointer: *const c_char, name: &str) -> Result<PathBuf, Failure> {
+    // SAFETY: the same promise is passed on.
+    path(unsafe { text(pointer, name) }?)
+}
+
 /// The path that a string names. Relative ones are taken from the working directory, where VDDK wants absolute ones.
 #[cfg(unix)]
-pub(super) fn path(text: &CStr) -> Result<PathBuf, Failure> {
+fn path(text: &CStr) -> Result<PathBuf, Failure> {
     use std::os::unix::ffi::OsStrExt as _;
     non_empty(PathBuf::from(std::ffi::OsStr::from_bytes(text.to_bytes())))
 }
@@ -118,7 +142,7 @@ pub(super) fn path(text: &CStr) -> Result<PathBuf, Failure> {
 /// The path that a string names, which must be UTF-8. Relative ones are taken from the working directory, where VDDK
 /// wants absolute ones.
 #[cfg(not(unix))]
-pub(super) fn path(text: &CStr) -> Result<PathBuf, Failure> {
+fn path(text: &CStr) -> Result<PathBuf, Failure> {
     let text = text.to_str().map_err(|error| {
         Failure::new(
             VixError::INVALID_UTF8_STRING,

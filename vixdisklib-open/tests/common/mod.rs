@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "no test file uses all of it")]
 
-use std::ffi::{CStr, CString, c_char, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,8 @@ use std::sync::Mutex;
 use sha2::{Digest as _, Sha256};
 use vixdisklib_open::TABLE;
 use vixdisklib_sys::{
-    VaList, VixDiskLibBlock, VixDiskLibConnection, VixDiskLibExtExtent, VixDiskLibHandle,
+    Bool, VaList, VixDiskLibAdapterType, VixDiskLibBlock, VixDiskLibConnection,
+    VixDiskLibCreateParams, VixDiskLibDiskType, VixDiskLibExtExtent, VixDiskLibHandle,
     VixDiskLibInfo, VixError, va_list,
 };
 
@@ -127,7 +128,7 @@ pub(crate) fn open(
     path: &Path,
     flags: u32,
 ) -> Result<VixDiskLibHandle, VixError> {
-    let path = CString::new(path.as_os_str().as_bytes()).expect("no NUL in a path");
+    let path = c_path(path);
     let mut disk = ptr::dangling_mut();
     // SAFETY: a string and an output of ours.
     let code = unsafe { (TABLE.open)(connection, path.as_ptr(), flags, &raw mut disk) };
@@ -278,6 +279,130 @@ impl Callbacks {
     pub(crate) fn codes(&self) -> Vec<VixError> {
         self.0.lock().expect("no panic under it").clone()
     }
+}
+
+/// A path as the library wants it.
+pub(crate) fn c_path(path: &Path) -> CString {
+    CString::new(path.as_os_str().as_bytes()).expect("no NUL in a path")
+}
+
+/// Hears of progress; the address of one is the data of its function.
+#[derive(Default)]
+pub(crate) struct Heard(Mutex<Vec<c_int>>);
+
+impl Heard {
+    /// The progress function. It asks for the operation to stop, in vain.
+    pub(crate) unsafe extern "C" fn on_progress(data: *mut c_void, percent: c_int) -> Bool {
+        // SAFETY: the tests pass an address that outlives their calls.
+        let heard = unsafe { &*data.cast_const().cast::<Self>() };
+        heard.0.lock().expect("no panic under it").push(percent);
+        0
+    }
+
+    pub(crate) fn data(&self) -> *mut c_void {
+        ptr::from_ref(self).cast_mut().cast()
+    }
+
+    /// Panics unless the percentages went from 0 up to 100; forgets them.
+    pub(crate) fn expect_success(&self) {
+        let heard = std::mem::take(&mut *self.0.lock().expect("no panic under it"));
+        assert_eq!(heard.first(), Some(&0), "{heard:?}");
+        assert_eq!(heard.last(), Some(&100), "{heard:?}");
+        assert!(heard.is_sorted_by(|one, next| one < next), "{heard:?}");
+    }
+
+    /// Panics if anything told of success; forgets the percentages.
+    pub(crate) fn expect_failure(&self) {
+        let heard = std::mem::take(&mut *self.0.lock().expect("no panic under it"));
+        assert!(!heard.contains(&100), "{heard:?}");
+    }
+}
+
+/// Parameters of a usual disk.
+pub(crate) fn create_params(kind: VixDiskLibDiskType, sectors: u64) -> VixDiskLibCreateParams {
+    VixDiskLibCreateParams {
+        diskType: kind,
+        adapterType: VixDiskLibAdapterType::VIXDISKLIB_ADAPTER_SCSI_LSILOGIC,
+        hwVersion: 13,
+        capacity: sectors,
+        ..VixDiskLibCreateParams::default()
+    }
+}
+
+/// Calls `Create`, and checks what it tells of its progress.
+pub(crate) fn create(
+    connection: VixDiskLibConnection,
+    path: &Path,
+    params: &VixDiskLibCreateParams,
+) -> Result<(), VixError> {
+    let path = c_path(path);
+    let heard = Heard::default();
+    // SAFETY: strings and structures of ours, and a function whose data outlives the call.
+    let code = unsafe {
+        (TABLE.create)(
+            connection,
+            path.as_ptr(),
+            params,
+            Some(Heard::on_progress),
+            heard.data(),
+        )
+    };
+    match ok(code) {
+        Ok(()) => heard.expect_success(),
+        Err(_) => heard.expect_failure(),
+    }
+    ok(code)
+}
+
+/// Makes a disk of a kind with this content.
+pub(crate) fn new_disk(
+    connection: VixDiskLibConnection,
+    path: &Path,
+    kind: VixDiskLibDiskType,
+    content: &[u8],
+) {
+    let sectors = u64::try_from(content.len() / SECTOR).expect("fits");
+    assert_eq!(
+        create(connection, path, &create_params(kind, sectors)),
+        Ok(())
+    );
+    let disk = open(connection, path, READ_WRITE).expect("opened");
+    assert_eq!(write(disk, 0, content), Ok(()));
+    assert_eq!(close(disk), VixError::OK);
+}
+
+/// The whole content of a disk, through all its parents.
+pub(crate) fn content(connection: VixDiskLibConnection, path: &Path) -> Vec<u8> {
+    let disk = open(connection, path, READ_ONLY).expect("opened");
+    let sectors = capacity(disk);
+    let data = read(disk, 0, sectors).expect("read");
+    assert_eq!(data.len() / SECTOR, usize::try_from(sectors).expect("fits"));
+    assert_eq!(close(disk), VixError::OK);
+    data
+}
+
+/// The content of a disk as qemu-img sees it; `None` without qemu-img.
+pub(crate) fn content_by_qemu(path: &Path) -> Option<Vec<u8>> {
+    let name = path.to_str().expect("UTF-8");
+    let raw = path.with_extension("by-qemu.raw");
+    let raw_name = raw.to_str().expect("UTF-8");
+    qemu_img(&["convert", "-f", "vmdk", "-O", "raw", name, raw_name])?;
+    let data = fs::read(&raw).expect("written");
+    fs::remove_file(&raw).expect("there");
+    Some(data)
+}
+
+/// The names in a folder, sorted.
+pub(crate) fn names_in(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .expect("a folder")
+        .map(|entry| {
+            let name = entry.expect("an entry").file_name();
+            name.into_string().expect("UTF-8")
+        })
+        .collect();
+    names.sort();
+    names
 }
 
 /// A flat disk made from the format's public description: a descriptor, and a file of raw sectors.

@@ -1,0 +1,166 @@
+//! What an open disk does alone: other calls on its handle wait until it is done.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use vixdisklib_sys::VixError;
+use vmdk_engine::{Disk, DiskKind};
+
+use super::{OpenDisk, State};
+use crate::error::Failure;
+use crate::progress::{Listener, followed};
+
+impl OpenDisk {
+    /// Gives back the space of zeros.
+    pub(crate) fn shrink(&self, listener: Listener<'_>) -> Result<(), Failure> {
+        self.exclusively(|mut engine| {
+            let result = followed(listener, |watcher| {
+                engine.shrink(watcher).map_err(|error| self.explain(&error))
+            });
+            (State::Open(engine), result)
+        })
+    }
+
+    /// Puts grains in order.
+    pub(crate) fn defragment(&self, listener: Listener<'_>) -> Result<(), Failure> {
+        self.exclusively(|mut engine| {
+            let result = followed(listener, |watcher| {
+                engine
+                    .defragment(watcher)
+                    .map_err(|error| self.explain(&error))
+            });
+            (State::Open(engine), result)
+        })
+    }
+
+    /// Makes a child of this disk, which is only read from then on: a write would make the child useless.
+    pub(crate) fn create_child(
+        &self,
+        path: &Path,
+        kind: DiskKind,
+        listener: Listener<'_>,
+    ) -> Result<(), Failure> {
+        let mut make = |engine: &Disk| {
+            followed(listener, |watcher| {
+                engine
+                    .create_child(path, kind, watcher)
+                    .map_err(|error| Failure::engine(path, &error))
+            })
+        };
+        if !self.mode.writable {
+            return self.with_engine(make);
+        }
+        self.exclusively(|engine| {
+            if !engine.is_writable() {
+                let result = make(&engine);
+                return (State::Open(engine), result);
+            }
+            if self.is_attached(&engine) {
+                let failure = Failure::new(
+                    VixError::NOT_SUPPORTED,
+                    format!(
+                        "{:?} was attached to its parent for writing; a child needs it open for reading",
+                        self.path
+                    ),
+                );
+                return (State::Open(engine), Err(failure));
+            }
+            let engine = match self.reopened(engine, false) {
+                Ok(engine) => engine,
+                Err(failure) => return (State::Closed, Err(failure)),
+            };
+            match make(&engine) {
+                Ok(()) => (State::Open(engine), Ok(())),
+                Err(failure) => match self.reopened(engine, true) {
+                    Ok(engine) => (State::Open(engine), Err(failure)),
+                    Err(worse) => (State::Closed, Err(worse)),
+                },
+            }
+        })
+    }
+
+    /// Puts `child`, which was opened alone, on top of `parent`. Once that is tried the parent can only be closed.
+    pub(crate) fn attach(parent: &Arc<Self>, child: &Arc<Self>) -> Result<(), Failure> {
+        expect_two(parent, child)?;
+        // One lock at a time, so that nobody who wants both the other way round can be in the way.
+        let mut spent = Some(parent.spend()?);
+        let result = child.exclusively(|engine| {
+            let below = spent.take().expect("spent above, and taken once");
+            match engine.attach(below) {
+                Ok(joined) => (State::Open(joined), Ok(())),
+                Err(error) => {
+                    let failure = child.explain(error.error());
+                    let (engine, below) = error.into_disks();
+                    spent = Some(below);
+                    (State::Open(engine), Err(failure))
+                }
+            }
+        });
+        if let Some(engine) = spent {
+            parent.keep_until_closed(engine);
+        }
+        result
+    }
+
+    /// Whether [`attach`](Self::attach) would succeed; changes nothing.
+    pub(crate) fn check_attach(parent: &Arc<Self>, child: &Arc<Self>) -> Result<(), Failure> {
+        expect_two(parent, child)?;
+        // In one order whoever asks: the same question the other way round must not wait for this one, and this one
+        // for that.
+        let (below, above) = if Arc::as_ptr(parent) < Arc::as_ptr(child) {
+            let below = parent.state.read();
+            (below, child.state.read())
+        } else {
+            let above = child.state.read();
+            (parent.state.read(), above)
+        };
+        above
+            .engine()?
+            .can_attach(below.engine()?)
+            .map_err(|error| child.explain(&error))
+    }
+
+    /// The engine of a disk that becomes a part of another one.
+    fn spend(&self) -> Result<Disk, Failure> {
+        self.requests.wait();
+        self.state.write().take(State::Spent(None))
+    }
+
+    /// Takes the engine back, for the sake of closing it properly.
+    fn keep_until_closed(&self, engine: Disk) {
+        let mut state = self.state.write();
+        // Where another thread was faster, the engine closes the disk when it is dropped.
+        if matches!(*state, State::Spent(None)) {
+            *state = State::Spent(Some(engine));
+        }
+    }
+
+    fn reopened(&self, engine: Disk, writable: bool) -> Result<Disk, Failure> {
+        engine.close().map_err(|error| self.explain(&error))?;
+        let options = self.mode.options().writable(writable);
+        Disk::open(&self.path, &options).map_err(|error| self.explain(&error))
+    }
+
+    /// Runs an operation that takes the engine and says what becomes of the handle, after everything that runs on the
+    /// disk has ended. If it panics the disk is closed.
+    fn exclusively<T>(
+        &self,
+        operation: impl FnOnce(Disk) -> (State, Result<T, Failure>),
+    ) -> Result<T, Failure> {
+        self.requests.wait();
+        let mut state = self.state.write();
+        let (after, result) = operation(state.take(State::Closed)?);
+        *state = after;
+        result
+    }
+}
+
+fn expect_two(parent: &Arc<OpenDisk>, child: &Arc<OpenDisk>) -> Result<(), Failure> {
+    if Arc::ptr_eq(parent, child) {
+        return Err(Failure::new(
+            VixError::DISK_INVALIDCHAIN,
+            format!("{:?} cannot be its own parent", parent.path),
+        ));
+    }
+    Ok(())
+}
