@@ -65,7 +65,14 @@ fn sparse_content() -> Vec<u8> {
 fn chain(connection: VixDiskLibConnection, folder: &Path) -> Vec<u8> {
     let mut data = sparse_content();
     let base = folder.join("base.vmdk");
-    new_disk(connection, &base, SPARSE, &data);
+    // Holes, where `new_disk` would write zeros.
+    let sectors = u64::try_from(SECTORS).expect("fits");
+    let params = create_params(SPARSE, sectors);
+    assert_eq!(create(connection, &base, &params), Ok(()));
+    let disk = open(connection, &base, READ_WRITE).expect("opened");
+    assert_eq!(write(disk, 130, &pattern(270, 5)), Ok(()));
+    assert_eq!(write(disk, 1990, &pattern(10, 6)), Ok(()));
+    assert_eq!(close(disk), VixError::OK);
     let parent = open(connection, &base, READ_ONLY).expect("opened");
     let child = folder.join("child.vmdk");
     let path = c_path(&child);
