@@ -58,5 +58,5 @@ pub use bindings::*;
 pub use error::VixError;
 #[doc(hidden)]
 pub use table::Refusal;
-pub use table::{FnTable, MissingSymbols, Symbol};
+pub use table::{FnTable, MissingSymbols, Observer, Outcome, Symbol};
 pub use va_list::{VaList, VixDiskLibGenericLogFunc, VixDiskLibGenericLogVFunc};

@@ -60,6 +60,7 @@ pub mod nbd;
 mod params;
 mod secret;
 mod shared;
+mod statistics;
 #[cfg(all(test, feature = "embedded"))]
 mod vddk_like;
 mod worker;
@@ -78,6 +79,7 @@ pub use log::{LogLevel, LogLine};
 pub use params::{ConnectParams, ConnectParamsBuilder, Credentials, Spec};
 pub use secret::Secret;
 pub use shared::SharedDisk;
+pub use statistics::{CallStatistics, Statistics};
 pub use vixdisklib_sys::VixError;
 
 /// The examples of the documents beside the crates, as tests.

@@ -13,6 +13,7 @@ use crate::capability::Capabilities;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::log::callback;
 use crate::params;
+use crate::statistics::{Recorder, Statistics, counting};
 use crate::worker::Worker;
 
 /// The API version that is asked for. Libraries accept older numbers; this one is known to work with 6.5 to 9.0.1
@@ -59,7 +60,11 @@ pub enum Backend {
 pub struct Library(Arc<Inner>);
 
 struct Inner {
+    /// Where calls go: the library, or what counts them before it.
     api: &'static Api,
+    /// The library itself, which is registered.
+    plain: &'static Api,
+    recorder: Option<Recorder>,
     backend: Backend,
     /// Runs every call that VDDK wants on one designated thread: initialisation and exit, connecting, opening and
     /// closing, and, since 7.0.1, allocated-block queries (Virtual Disk Programming Guide).
@@ -88,12 +93,22 @@ struct Strings {
 pub struct LibraryBuilder {
     backend: Backend,
     config_file: Option<PathBuf>,
+    statistics: bool,
 }
 
 impl LibraryBuilder {
     /// The configuration file that the library reads; none by default.
     pub fn config_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.config_file = Some(path.into());
+        self
+    }
+
+    /// Whether to count and time the calls of every C function, for [`Library::statistics`]; off by default.
+    ///
+    /// It costs about 0.1 microseconds per call; without it there is nothing to pay. At most 4 libraries of a process can
+    /// have it.
+    pub fn statistics(mut self, on: bool) -> Self {
+        self.statistics = on;
         self
     }
 
@@ -108,11 +123,18 @@ impl LibraryBuilder {
     }
 
     /// Initialises the library behind `api`; `root` is the folder that it is told it lies in.
-    pub(crate) fn start(self, api: &'static Api, root: Option<PathBuf>) -> Result<Library> {
+    pub(crate) fn start(self, plain: &'static Api, root: Option<PathBuf>) -> Result<Library> {
         let Self {
             backend,
             config_file,
+            statistics,
         } = self;
+        let (api, recorder) = if statistics {
+            let (api, recorder) = counting(plain)?;
+            (api, Some(recorder))
+        } else {
+            (plain, None)
+        };
         let strings = Arc::new(Strings {
             lib_dir: root
                 .map(|path| c_path("the library's folder", &path))
@@ -129,14 +151,17 @@ impl LibraryBuilder {
             )
             .with_cause(cause)
         })?;
-        register(api)?;
+        register(plain)?;
+        recorder.into_iter().for_each(Recorder::reset);
         let arguments = Arc::clone(&strings);
         if let Err(error) = control.run(move |()| initialize(api, &arguments)) {
-            unregister(api);
+            unregister(plain);
             return Err(error);
         }
         Ok(Library(Arc::new(Inner {
             api,
+            plain,
+            recorder,
             backend,
             control,
             _strings: strings,
@@ -150,6 +175,7 @@ impl Library {
         LibraryBuilder {
             backend,
             config_file: None,
+            statistics: false,
         }
     }
 
@@ -209,6 +235,24 @@ impl Library {
         })
     }
 
+    /// What the calls of each C function have added up to since the library was started; `None` unless
+    /// [`LibraryBuilder::statistics`] asked for it. Does not block.
+    ///
+    /// ```
+    /// use vixdisklib::{Backend, Library};
+    ///
+    /// let library = Library::builder(Backend::Embedded).statistics(true).open()?;
+    /// library.connect_local()?;
+    /// let statistics = library.statistics().expect("asked for above");
+    /// assert_eq!(statistics.call("VixDiskLib_ConnectEx").map(|call| call.calls), Some(1));
+    /// println!("{statistics}");
+    /// # Ok::<(), vixdisklib::Error>(())
+    /// ```
+    #[must_use]
+    pub fn statistics(&self) -> Option<Statistics> {
+        self.0.recorder.map(Recorder::read)
+    }
+
     pub(crate) fn api(&self) -> &'static Api {
         self.0.api
     }
@@ -226,7 +270,7 @@ impl Drop for Inner {
             // SAFETY: initialised by `initialize`; connections and disks hold a `Library`, so none is left.
             unsafe { (api.table.exit)() };
         });
-        unregister(api);
+        unregister(self.plain);
     }
 }
 

@@ -1,7 +1,7 @@
 //! `fn_table!`: one list of C functions, and everything that follows from it.
 
-/// Makes a function table from a list of C functions: the struct, its symbol list, how to resolve it, and a macro that
-/// exports the functions of such a table from a shared library.
+/// Makes a function table from a list of C functions: the struct, its symbol list, how to resolve it, a table that tells
+/// an observer of every call, and a macro that exports the functions of such a table from a shared library.
 ///
 /// ```text
 /// fn_table! {
@@ -111,6 +111,53 @@ macro_rules! fn_table {
                     _ => Err($crate::MissingSymbols::new(missing)),
                 }
             }
+        }
+
+        impl $table {
+            /// A table that has the functions of `O::table()` and tells `O` of every call. It costs nothing where it is
+            /// not used.
+            #[must_use]
+            pub fn observed<O: $crate::Observer>() -> Self {
+                let table = O::table();
+                Self {
+                    $($required: Observed::<O>::$required,)*
+                    $($($optional: table.$optional.is_some().then_some(Observed::<O>::$optional),)*)*
+                }
+            }
+        }
+
+        /// The places of the functions in `SYMBOLS`.
+        #[allow(non_camel_case_types, reason = "named as the functions are")]
+        #[derive(Clone, Copy)]
+        enum Index {
+            $($required,)*
+            $($($optional,)*)*
+        }
+
+        /// The functions of an observed table.
+        struct Observed<O>(::core::marker::PhantomData<O>);
+
+        impl<O: $crate::Observer> Observed<O> {
+            $(
+                unsafe extern "C" fn $required($($required_arg: $required_type),*) $(-> $required_result)? {
+                    let sectors = $crate::sectors_moved!($($required_arg)*);
+                    O::observe(Index::$required as usize, sectors, || {
+                        // SAFETY: the caller owes what the function of the table asks for.
+                        unsafe { (O::table().$required)($($required_arg),*) }
+                    })
+                }
+            )*
+            $($(
+                #[allow(clippy::too_many_arguments, reason = "as many as the C function has")]
+                unsafe extern "C" fn $optional($($optional_arg: $optional_type),*) $(-> $optional_result)? {
+                    let sectors = $crate::sectors_moved!($($optional_arg)*);
+                    O::observe(Index::$optional as usize, sectors, || match O::table().$optional {
+                        // SAFETY: the caller owes what the function of the table asks for.
+                        Some(function) => unsafe { function($($optional_arg),*) },
+                        None => $crate::Refusal::REFUSAL,
+                    })
+                }
+            )*)*
         }
 
         /// Exports the functions of a table under their C names. For the one crate of a shared library: a program that

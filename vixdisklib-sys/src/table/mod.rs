@@ -1,6 +1,7 @@
 //! `FnTable`: every function of VixDiskLib, and of our extensions to it, as one struct of pointers.
 
 mod macros;
+mod observe;
 
 use std::ffi::{c_char, c_void};
 use std::fmt;
@@ -11,6 +12,8 @@ use crate::{
     VixDiskLibExtProperty, VixDiskLibGenericLogFunc, VixDiskLibHandle, VixDiskLibInfo,
     VixDiskLibProgressFunc, VixDiskLibSectorType, VixError,
 };
+
+pub use observe::{Observer, Outcome};
 
 /// One function of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
