@@ -213,6 +213,9 @@ impl Connection {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        if !self.library.birth().is_surely_here() {
+            return;
+        }
         let (api, handle) = (self.library.api(), self.handle);
         let done = self.library.control(move || {
             // SAFETY: disks hold their connection, so none is open on it; the value is not used again.

@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::extents::{ChunkSize, Chunks, Extent, ExtentSource as _, Extents};
 use crate::info::DiskInfo;
 use crate::shared::SharedDisk;
+use crate::transport::Transport;
 
 pub(crate) use open::{Facts, Handle, LONGEST_REQUEST, OpenDisk, pieces};
 
@@ -101,10 +102,10 @@ impl Disk {
         self.facts().is_read_only()
     }
 
-    /// The transport that the library chose: `file`, `nbd`, `nbdssl`, `hotadd` or `san` (VDDK 1.1).
+    /// The transport that the library chose when it opened the disk (`VixDiskLib_GetTransportMode`, VDDK 1.1).
     #[doc(alias = "VixDiskLib_GetTransportMode")]
     #[must_use]
-    pub fn transport_mode(&self) -> &str {
+    pub fn transport_mode(&self) -> &Transport {
         &self.facts().transport_mode
     }
 

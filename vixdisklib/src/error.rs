@@ -11,6 +11,7 @@ use disk_units::SectorRange;
 use vixdisklib_sys::VixError;
 
 use crate::log::LogLine;
+use crate::transport::Transport;
 
 pub use hint::Hint;
 pub(crate) use location::Location;
@@ -47,6 +48,8 @@ pub enum ErrorKind {
     Load,
     /// The library is initialised already in this process, or cannot be.
     Initialization,
+    /// The process was forked after the library was started: only the process that started it can use it.
+    Forked,
     /// The back end has no such function, or not for this kind of disk.
     Unsupported,
     /// An argument is wrong: a string, a flag, an alignment, a buffer length.
@@ -87,6 +90,8 @@ pub enum Operation {
     Load,
     /// `VixDiskLib_InitEx`.
     Initialize,
+    /// Having the library's control thread make a call, whichever it is.
+    Control,
     /// Building [`ConnectParams`](crate::ConnectParams) and other arguments.
     Configure,
     /// `VixDiskLib_ConnectEx`.
@@ -123,6 +128,7 @@ impl Operation {
         match self {
             Self::Load => "loading library",
             Self::Initialize => "initialising the library",
+            Self::Control => "calling the library",
             Self::Configure => "checking arguments",
             Self::Connect => "connecting",
             Self::Disconnect => "disconnecting",
@@ -156,7 +162,7 @@ pub enum Context {
     /// The reference of the snapshot that the connection is for.
     Snapshot(String),
     /// The transport of the open disk.
-    Transport(String),
+    Transport(Transport),
 }
 
 impl Context {
@@ -174,7 +180,7 @@ impl Context {
 
     /// Whether it goes without saying.
     fn is_plain(&self) -> bool {
-        matches!(self, Self::Transport(mode) if mode == "file")
+        matches!(self, Self::Transport(mode) if *mode == Transport::FILE)
     }
 }
 
@@ -326,11 +332,11 @@ impl Error {
         })
     }
 
-    /// The transport of the disk, once it is open: `file`, `nbd`, `nbdssl`, `hotadd` or `san`.
+    /// The transport of the disk, once it is open.
     #[must_use]
-    pub fn transport(&self) -> Option<&str> {
+    pub fn transport(&self) -> Option<&Transport> {
         self.find(|context| match context {
-            Context::Transport(mode) => Some(mode.as_str()),
+            Context::Transport(mode) => Some(mode),
             _ => None,
         })
     }

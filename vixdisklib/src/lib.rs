@@ -58,9 +58,11 @@ mod log;
 #[cfg(feature = "nbd")]
 pub mod nbd;
 mod params;
+mod process;
 mod secret;
 mod shared;
 mod statistics;
+mod transport;
 #[cfg(all(test, feature = "embedded"))]
 mod vddk_like;
 mod worker;
@@ -80,6 +82,7 @@ pub use params::{ConnectParams, ConnectParamsBuilder, Credentials, Spec};
 pub use secret::Secret;
 pub use shared::SharedDisk;
 pub use statistics::{CallStatistics, Statistics};
+pub use transport::{Transport, TransportModes};
 pub use vixdisklib_sys::VixError;
 
 /// The examples of the documents beside the crates, as tests.

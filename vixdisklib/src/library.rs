@@ -1,6 +1,6 @@
 //! The library behind everything: found, initialised once, left when the last user is gone.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::ptr;
@@ -13,15 +13,18 @@ use crate::capability::Capabilities;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::log::callback;
 use crate::params;
+use crate::process::{self, Birth};
 use crate::statistics::{Recorder, Statistics, counting};
+use crate::transport::TransportModes;
 use crate::worker::Worker;
 
 /// The API version that is asked for. Libraries accept older numbers; this one is known to work with 6.5 to 9.0.1
 /// (observed by nbdkit's users).
 const API_VERSION: (u32, u32) = (6, 5);
 
-/// The libraries that are initialised now, by the address of their [`Api`].
-static LIVE: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+/// The libraries that are initialised now, by the address of their [`Api`], and where. In a forked child those of its
+/// parent stay: their memory says initialised, and their threads are missing.
+static LIVE: Mutex<Vec<(usize, Birth)>> = Mutex::new(Vec::new());
 
 /// Which library does the work.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -43,8 +46,12 @@ pub enum Backend {
 ///
 /// A process has at most one live `Library` per back end, as VDDK documents one initialisation per process. After the
 /// last clone of one is gone another can be made; of VDDK that is not documented, so keep a clone for the life of the
-/// process there. Do not fork after making one: VDDK starts threads. On Windows, VDDK 7.0 and later want threads that
-/// use disks to be started after the library is initialised (Virtual Disk Programming Guide).
+/// process there. On Windows, VDDK 7.0 and later want threads that use disks to be started after the library is
+/// initialised (Virtual Disk Programming Guide).
+///
+/// A forked child lacks the threads of the library: there, calls on what it inherited are refused with
+/// [`ErrorKind::Forked`], and dropping it does nothing. Fork first, and start the library in the process that uses it.
+/// Starting another program is no problem.
 ///
 /// Log lines of the library become `tracing` events on whatever thread it logs from, maybe the control thread: a
 /// subscriber must not call this crate.
@@ -53,7 +60,7 @@ pub enum Backend {
 /// use vixdisklib::Library;
 ///
 /// let library = Library::embedded()?;
-/// assert_eq!(library.transport_modes(), "file");
+/// assert_eq!(library.transport_modes().to_string(), "file");
 /// # Ok::<(), vixdisklib::Error>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -69,6 +76,7 @@ struct Inner {
     /// Runs every call that VDDK wants on one designated thread: initialisation and exit, connecting, opening and
     /// closing, and, since 7.0.1, allocated-block queries (Virtual Disk Programming Guide).
     control: Worker<()>,
+    birth: Birth,
     /// The library may keep the pointers it was initialised with.
     _strings: Arc<Strings>,
 }
@@ -143,6 +151,7 @@ impl LibraryBuilder {
                 .map(|path| c_path("the configuration file's name", &path))
                 .transpose()?,
         });
+        process::count_forks()?;
         let control = Worker::start("vixdisklib-control", ()).map_err(|cause| {
             Error::new(
                 ErrorKind::OutOfMemory,
@@ -164,6 +173,7 @@ impl LibraryBuilder {
             recorder,
             backend,
             control,
+            birth: Birth::here(),
             _strings: strings,
         })))
     }
@@ -213,26 +223,22 @@ impl Library {
         Capabilities::of(&self.0.api.table)
     }
 
-    /// The transport modes that the library knows, in its default order, joined by colons (VDDK 1.1,
-    /// `VixDiskLib_ListTransportModes`). Empty if a library does not say.
+    /// The transports that the library knows, in its default order (`VixDiskLib_ListTransportModes`, VDDK 1.1). Runs
+    /// on the control thread. Empty if a library does not say, and in a forked child.
     #[doc(alias = "VixDiskLib_ListTransportModes")]
     #[must_use]
-    pub fn transport_modes(&self) -> String {
+    pub fn transport_modes(&self) -> TransportModes {
         let api = self.0.api;
-        self.control(move || {
+        let modes = self.control(move || {
             let Some(list) = api.table.list_transport_modes else {
-                return String::new();
+                return Ok(TransportModes::default());
             };
             // SAFETY: the library is initialised while `self` lives; the call takes nothing.
             let modes = unsafe { list() };
-            if modes.is_null() {
-                return String::new();
-            }
-            // SAFETY: not null, so a static string of the library, which is never unloaded.
-            unsafe { CStr::from_ptr(modes) }
-                .to_string_lossy()
-                .into_owned()
-        })
+            // SAFETY: null, or a static string of the library, which is never unloaded.
+            Ok(unsafe { TransportModes::from_library(modes) })
+        });
+        modes.unwrap_or_default()
     }
 
     /// What the calls of each C function have added up to since the library was started; `None` unless
@@ -257,14 +263,26 @@ impl Library {
         self.0.api
     }
 
-    /// Runs `job` on the control thread and waits for it.
-    pub(crate) fn control<R: Send + 'static>(&self, job: impl FnOnce() -> R + Send + 'static) -> R {
+    /// The process that the library lives in.
+    pub(crate) fn birth(&self) -> Birth {
+        self.0.birth
+    }
+
+    /// Runs `job` on the control thread and waits for it; refuses in a forked child, which has no such thread.
+    pub(crate) fn control<R: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> Result<R> + Send + 'static,
+    ) -> Result<R> {
+        self.0.birth.check_surely(Operation::Control)?;
         self.0.control.run(|()| job())
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        if !self.birth.is_surely_here() {
+            return;
+        }
         let api = self.api;
         self.control.run(move |()| {
             // SAFETY: initialised by `initialize`; connections and disks hold a `Library`, so none is left.
@@ -358,7 +376,8 @@ fn initialize(api: &'static Api, strings: &Strings) -> Result<()> {
 fn register(api: &'static Api) -> Result<()> {
     let mut live = LIVE.lock();
     let address = ptr::from_ref(api).addr();
-    if live.contains(&address) {
+    if let Some((_, birth)) = live.iter().find(|(live, _)| *live == address) {
+        birth.check_surely(Operation::Initialize)?;
         let text = "it is initialised in this process already; clone that Library instead";
         return Err(Error::new(
             ErrorKind::Initialization,
@@ -366,13 +385,13 @@ fn register(api: &'static Api) -> Result<()> {
             text,
         ));
     }
-    live.push(address);
+    live.push((address, Birth::here()));
     Ok(())
 }
 
 fn unregister(api: &'static Api) {
     LIVE.lock()
-        .retain(|address| *address != ptr::from_ref(api).addr());
+        .retain(|(address, _)| *address != ptr::from_ref(api).addr());
 }
 
 /// A path as a C string: its bytes on Unix; elsewhere UTF-8, as the library wants it.

@@ -12,6 +12,7 @@ use crate::disk::{Disk, Facts, LONGEST_REQUEST, OpenDisk, ZeroMode, pieces};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::extents::{ChunkSize, Chunks, Extent, ExtentSource, Extents};
 use crate::info::DiskInfo;
+use crate::transport::Transport;
 use crate::worker::Worker;
 
 /// An open disk that several threads use at once; made by [`Disk::into_shared`]. It is a cheap handle.
@@ -92,7 +93,7 @@ impl SharedDisk {
 
     /// The transport that the library chose.
     #[must_use]
-    pub fn transport_mode(&self) -> &str {
+    pub fn transport_mode(&self) -> &Transport {
         &self.facts.transport_mode
     }
 
@@ -149,7 +150,10 @@ impl SharedDisk {
     pub fn flush(&self) -> Result<()> {
         match &*self.access {
             Access::Direct(disk) => disk.0.flush(),
-            Access::Queued(worker) => worker.run(|disk| disk.flush()),
+            Access::Queued(worker) => {
+                self.facts.birth.check_surely(Operation::Flush)?;
+                worker.run(|disk| disk.flush())
+            }
         }
     }
 
@@ -199,6 +203,7 @@ impl SharedDisk {
     /// # Errors
     /// As [`Disk::close`].
     pub fn close(self) -> Result<()> {
+        self.facts.birth.check_surely(Operation::Close)?;
         match Arc::into_inner(self.access) {
             None => Ok(()),
             Some(Access::Direct(disk)) => disk.0.close(),
@@ -231,7 +236,10 @@ impl ExtentSource for SharedDisk {
     fn page(&self, range: SectorRange, chunk: ChunkSize) -> Result<Vec<Extent>> {
         match &*self.access {
             Access::Direct(disk) => disk.0.page(range, chunk),
-            Access::Queued(worker) => worker.run(move |disk| disk.page(range, chunk)),
+            Access::Queued(worker) => {
+                self.facts.birth.check(Operation::Extents)?;
+                worker.run(move |disk| disk.page(range, chunk))
+            }
         }
     }
 }

@@ -1,16 +1,21 @@
 //! A thread that owns something and works through jobs on it, in order.
 
 use std::io;
+use std::mem;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
+use crate::process::Birth;
+
 type Job<T> = Box<dyn FnOnce(&mut T) + Send>;
 
-/// A thread with a queue; dropping it finishes what is queued first.
+/// A thread with a queue; dropping it finishes what is queued first. In a forked child it may only be dropped.
 #[derive(Debug)]
 pub(crate) struct Worker<T> {
     jobs: Option<mpsc::Sender<Job<T>>>,
     thread: Option<JoinHandle<T>>,
+    /// A forked child has no such thread.
+    birth: Birth,
 }
 
 impl<T: Send + 'static> Worker<T> {
@@ -24,6 +29,7 @@ impl<T: Send + 'static> Worker<T> {
         Ok(Self {
             jobs: Some(jobs),
             thread: Some(thread),
+            birth: Birth::here(),
         })
     }
 
@@ -61,8 +67,14 @@ impl<T: Send + 'static> Worker<T> {
 
 impl<T> Drop for Worker<T> {
     fn drop(&mut self) {
-        self.jobs = None;
-        if let Some(thread) = self.thread.take() {
+        let (jobs, thread) = (self.jobs.take(), self.thread.take());
+        if !self.birth.is_surely_here() {
+            // Joining would wait for ever, and the thread may have held the lock of the queue when the process forked.
+            mem::forget((jobs, thread));
+            return;
+        }
+        drop(jobs);
+        if let Some(thread) = thread {
             let _ = thread.join();
         }
     }
@@ -100,5 +112,16 @@ mod tests {
         });
         drop((worker, sender));
         assert_eq!(receiver.into_iter().count(), 10);
+    }
+
+    #[test]
+    fn a_forked_child_leaves_the_thread_of_its_parent_alone() {
+        let (sender, receiver) = mpsc::channel::<()>();
+        let mut worker = Worker::start("test-worker", ()).expect("started");
+        // The thread is as good as none: joining it would wait for the sender below.
+        worker.post(move |()| receiver.into_iter().for_each(drop));
+        worker.birth = Birth::elsewhere();
+        drop(worker);
+        drop(sender);
     }
 }

@@ -13,7 +13,8 @@ use std::thread;
 use support::{flat_disk, on_each_backend, pattern};
 use vixdisklib::{
     Adapter, AlignedBuf, ChunkSize, ConnectOptions, ConnectParams, Credentials, ErrorKind, Library,
-    OpenFlags, Operation, Secret, Sector, SectorCount, SectorRange, Spec, VixError, ZeroMode,
+    OpenFlags, Operation, Secret, Sector, SectorCount, SectorRange, Spec, Transport, VixError,
+    ZeroMode,
 };
 
 const SECTORS: usize = 1000;
@@ -49,7 +50,7 @@ fn reads_and_writes(library: &Library) {
         .expect("opens");
 
     assert_eq!(disk.capacity(), SectorCount::new(SECTORS as u64));
-    assert_eq!(disk.transport_mode(), "file");
+    assert_eq!(disk.transport_mode(), &Transport::FILE);
     assert_eq!(disk.info().adapter, Adapter::LsiLogic);
     assert_eq!(disk.info().links, 1);
     assert_eq!(disk.info().logical_sector_size, Some(512));
@@ -348,5 +349,5 @@ fn initialisation_is_once(library: &Library) {
         .open()
         .expect_err("is live");
     assert_eq!(error.kind(), ErrorKind::Initialization);
-    assert_eq!(library.clone().transport_modes(), "file");
+    assert_eq!(library.clone().transport_modes(), Transport::FILE.into());
 }

@@ -28,6 +28,8 @@ use crate::connection::{Connection, OpenFlags};
 use crate::error::{Context, Error, ErrorKind, Location, Operation, Result};
 use crate::extents::{BlockQuery, ChunkSize, Extent, ExtentSource, query_exact};
 use crate::info::DiskInfo;
+use crate::process::Birth;
+use crate::transport::Transport;
 
 /// What is asked for where the library does not name a size: 64 KiB, the usual grain.
 const DEFAULT_PREFERRED_IO: SectorCount = SectorCount::new(128);
@@ -55,10 +57,11 @@ pub(crate) struct Facts {
     pub(crate) name: PathBuf,
     pub(crate) info: DiskInfo,
     pub(crate) flags: OpenFlags,
-    pub(crate) transport_mode: String,
+    pub(crate) transport_mode: Transport,
     pub(crate) capabilities: Capabilities,
     pub(crate) preferred_io: SectorCount,
     pub(crate) location: Location,
+    pub(crate) birth: Birth,
 }
 
 impl Facts {
@@ -74,8 +77,9 @@ impl Facts {
         self.flags.contains(OpenFlags::READ_ONLY)
     }
 
-    /// `range`, if it is neither empty nor past the end.
+    /// `range`, if this process may ask for it, and if it is neither empty nor past the end.
     fn check(&self, operation: Operation, range: Option<SectorRange>) -> Result<SectorRange> {
+        self.birth.check(operation)?;
         let capacity = self.info.capacity;
         match range {
             Some(range) if range.is_empty() => Err(self.locate(Error::new(
@@ -172,6 +176,7 @@ impl OpenDisk {
             capabilities,
             preferred_io,
             location,
+            birth: connection.library().birth(),
         };
         Ok(Self {
             api,
@@ -193,6 +198,7 @@ impl OpenDisk {
         operation: Operation,
         call: impl FnOnce(VixDiskLibHandle) -> VixError,
     ) -> Result<()> {
+        self.facts.birth.check(operation)?;
         self.settle_for_blocking();
         self.api
             .call(operation, |_| call(self.handle.0))
@@ -263,6 +269,7 @@ impl OpenDisk {
     }
 
     pub(crate) fn settle(&self) -> Result<()> {
+        self.facts.birth.check(Operation::Flush)?;
         let wait = self.api.table.wait;
         // SAFETY: the handle is open; waiting may run beside what it waits for.
         let waited = self
@@ -349,6 +356,8 @@ impl OpenDisk {
         if handle.0.is_null() {
             return Ok(());
         }
+        // Forgotten all the same: the disk is open in the process that opened it, and that one closes it.
+        self.facts.birth.check_surely(Operation::Close)?;
         let api = self.api;
         let wait = api.table.wait;
         // SAFETY: the handle is open; VDDK wants the wait before the close where requests were submitted.
@@ -387,7 +396,9 @@ impl Drop for OpenDisk {
         if in_callback() && !self.handle.0.is_null() {
             return self.close_elsewhere();
         }
-        if let Err(error) = self.close_handle() {
+        if let Err(error) = self.close_handle()
+            && error.kind() != ErrorKind::Forked
+        {
             tracing::warn!(%error, "closing a disk failed on drop");
         }
     }
@@ -395,6 +406,7 @@ impl Drop for OpenDisk {
 
 impl ExtentSource for OpenDisk {
     fn page(&self, range: SectorRange, chunk: ChunkSize) -> Result<Vec<Extent>> {
+        self.facts.birth.check(Operation::Extents)?;
         self.settle_for_blocking();
         let capabilities = self.facts.capabilities;
         let page = if capabilities.exact_extents {
@@ -427,7 +439,7 @@ pub(crate) fn pieces(range: SectorRange) -> impl Iterator<Item = SectorRange> {
     range.pieces(ByteLen::new(LONGEST_REQUEST as u64).sectors_rounded_up())
 }
 
-type Opened = (Handle, DiskInfo, String, SectorCount, bool);
+type Opened = (Handle, DiskInfo, Transport, SectorCount, bool);
 
 /// `VixDiskLib_Open` and what is to be known at once; runs on the control thread.
 fn open(
@@ -475,16 +487,11 @@ fn open(
     known
 }
 
-fn transport_mode(api: &Api, handle: VixDiskLibHandle) -> String {
+fn transport_mode(api: &Api, handle: VixDiskLibHandle) -> Transport {
     // SAFETY: the handle is open.
     let mode = unsafe { (api.table.get_transport_mode)(handle) };
-    if mode.is_null() {
-        return String::new();
-    }
-    // SAFETY: not null, so a static string of the library.
-    unsafe { CStr::from_ptr(mode) }
-        .to_string_lossy()
-        .into_owned()
+    // SAFETY: null, or a static string of the library.
+    unsafe { Transport::from_library(mode) }
 }
 
 fn property_of(
