@@ -10,8 +10,8 @@ use crate::log::Log;
 
 const FUNCTION: &str = "VixDiskLib_CheckRepair";
 
-/// Looks for damage, and mends it if asked to, all of it or nothing. A repair that would lose something is none: that
-/// is left to somebody who can be asked.
+/// Looks for damage, and mends it if asked to, all of it or nothing. What would give up data that other means might
+/// still bring back is left to somebody who can be asked.
 ///
 /// Only the disk itself is repaired, never its parents, which are looked at too.
 pub(crate) fn check(path: &Path, repair: bool, log: &Log) -> Result<(), Failure> {
@@ -34,7 +34,7 @@ pub(crate) fn check(path: &Path, repair: bool, log: &Log) -> Result<(), Failure>
     } else {
         Failure::new(
             VixError::DISK_CANTREPAIR,
-            format!("{path}: the disk is damaged, and cannot be repaired without loss"),
+            format!("{path}: the disk is damaged, and cannot be repaired here"),
         )
     })
 }

@@ -61,8 +61,9 @@
 //! * A connection that was made for reading only creates, changes and removes nothing: `VIX_E_FILE_READ_ONLY`. A disk that
 //!   is open, in this process or elsewhere, is not removed, renamed, grown or repaired: `VIX_E_FILE_ALREADY_LOCKED`.
 //! * `CheckRepair` writes what it finds to the log. Damage gives `VIX_E_DISK_NEEDSREPAIR` from a check if a repair would
-//!   mend it, and else `VIX_E_DISK_CANTREPAIR`; a repair loses nothing, so what only a loss would mend stays, with that
-//!   code too. Damaged parents are reported, and repaired by themselves.
+//!   mend it, and else `VIX_E_DISK_CANTREPAIR`. A repair mends all or nothing, and does not give up data that other means
+//!   might still bring back: that gives `VIX_E_DISK_CANTREPAIR` too. Damaged parents are reported, and repaired by
+//!   themselves.
 //! * `Attach` leaves the parent's handle for closing only, whether it succeeds or not: I/O there gives
 //!   `VIX_E_INVALID_HANDLE`. Before it was tried, because a handle is none or both are the same, nothing happens.
 //! * Null log functions mean silence; VDDK writes a log file of its own. The function for panics is never called.
