@@ -5,8 +5,16 @@ use std::ptr;
 
 use vixdisklib_sys::{FnTable, VixError};
 
-use crate::error::{Error, Operation, Result};
+use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::log::Window;
+
+/// A function that not every library has, or the error that says so, before any call.
+pub(crate) fn required<F>(operation: Operation, function: Option<F>) -> Result<F> {
+    function.ok_or_else(|| {
+        let text = "the library has no such call";
+        Error::new(ErrorKind::Unsupported, operation, text)
+    })
+}
 
 /// A library that is in the process: the embedded engine, or one that was loaded. It is never unloaded.
 #[derive(Debug)]

@@ -1,5 +1,16 @@
 //! A connection: to the files of this machine, or to a server.
 
+mod check;
+mod clone;
+mod create;
+mod grow;
+mod unlink;
+
+pub use check::{CheckReport, Health};
+pub use clone::CloneOptions;
+pub use create::CreateOptions;
+pub use grow::GrowGeometry;
+
 use std::ffi::{CStr, CString, OsStr};
 use std::fmt;
 use std::mem;
@@ -172,14 +183,7 @@ impl Connection {
     /// reports; the log lines of the error say which file is meant where the disk has several.
     #[doc(alias = "VixDiskLib_Open")]
     pub fn open_disk(&self, path: impl AsRef<OsStr>, flags: OpenFlags) -> Result<Disk> {
-        let given = PathBuf::from(path.as_ref());
-        let refused = |error: Error| error.with_path(&given);
-        let name = if self.is_local() {
-            absolute(&given).map_err(refused)?
-        } else {
-            given.clone()
-        };
-        let c_name = c_path("the disk's name", &name).map_err(refused)?;
+        let (name, c_name) = self.name(Operation::Open, path.as_ref())?;
         let flags = if self.0.read_only {
             flags | OpenFlags::READ_ONLY
         } else {
@@ -203,6 +207,28 @@ impl Connection {
     /// What errors say of the connection.
     pub(crate) fn location(&self) -> Location {
         self.0.session.location()
+    }
+
+    /// The name of a disk as the library wants it, a local one absolute, and the same for C.
+    fn name(&self, operation: Operation, given: &OsStr) -> Result<(PathBuf, CString)> {
+        let given = Path::new(given);
+        let refused = |error: Error| error.with_path(given);
+        let name = if self.is_local() {
+            absolute(operation, given).map_err(refused)?
+        } else {
+            given.to_owned()
+        };
+        let c_name = c_path("the disk's name", &name).map_err(refused)?;
+        Ok((name, c_name))
+    }
+
+    /// The same for a disk that `operation` makes, changes or removes.
+    fn writable_name(&self, operation: Operation, given: &OsStr) -> Result<(PathBuf, CString)> {
+        if self.0.read_only {
+            let text = "the connection is for reading only";
+            return Err(Error::new(ErrorKind::ReadOnly, operation, text).with_path(given));
+        }
+        self.name(operation, given)
     }
 
     /// The connection value; for use on the control thread.
@@ -232,14 +258,10 @@ impl Drop for Inner {
     }
 }
 
-fn absolute(path: &Path) -> Result<PathBuf> {
+pub(crate) fn absolute(operation: Operation, path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(|cause| {
-        Error::new(
-            ErrorKind::InvalidArgument,
-            Operation::Open,
-            "no such name can exist",
-        )
-        .with_cause(cause)
+        let text = "no such name can exist";
+        Error::new(ErrorKind::InvalidArgument, operation, text).with_cause(cause)
     })
 }
 

@@ -1,5 +1,8 @@
 //! An open disk.
 
+mod attach;
+mod child;
+mod compact;
 mod open;
 
 use std::ffi::CString;
@@ -11,6 +14,7 @@ use crate::aio::IoFuture;
 use crate::buffer::AlignedBuf;
 use crate::capability::Capabilities;
 use crate::connection::{Connection, OpenFlags};
+use crate::database::Database;
 use crate::error::Result;
 use crate::extents::{ChunkSize, Chunks, Extent, ExtentSource as _, Extents};
 use crate::info::DiskInfo;
@@ -231,12 +235,15 @@ impl Disk {
 
     /// The value of a metadata key of the disk's database, without the prefix `ddb.`; `None` if it has none.
     ///
+    /// Any key can be asked for; [`MetadataKey`](crate::MetadataKey) has the known ones, and
+    /// [`database`](Self::database) gives their values as types.
+    ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a key with a NUL character,
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the library has no such call, or what it reports.
     #[doc(alias = "VixDiskLib_ReadMetadata")]
-    pub fn metadata(&self, key: &str) -> Result<Option<String>> {
-        self.open.metadata(key)
+    pub fn metadata(&self, key: impl AsRef<str>) -> Result<Option<String>> {
+        self.open.metadata(key.as_ref())
     }
 
     /// The metadata keys of the disk, in no particular order.
@@ -246,6 +253,26 @@ impl Disk {
     #[doc(alias = "VixDiskLib_GetMetadataKeys")]
     pub fn metadata_keys(&self) -> Result<Vec<String>> {
         self.open.metadata_keys()
+    }
+
+    /// Adds a metadata key, or replaces its value (`VixDiskLib_WriteMetadata`). A key cannot be removed, only emptied.
+    ///
+    /// Any key can be written; what a product makes of a wrong value of a known one is up to it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ReadOnly`](crate::ErrorKind::ReadOnly),
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for an empty key and for control characters in
+    /// key or value, [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the library has no such call, or what
+    /// it reports.
+    #[doc(alias = "VixDiskLib_WriteMetadata")]
+    pub fn set_metadata(&self, key: impl AsRef<str>, value: &str) -> Result<()> {
+        self.open.set_metadata(key.as_ref(), value)
+    }
+
+    /// The known metadata of the disk as types.
+    #[must_use]
+    pub fn database(&self) -> Database<'_> {
+        Database::new(self)
     }
 
     /// Makes the disk usable by several threads at once.

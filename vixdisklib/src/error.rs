@@ -118,6 +118,32 @@ pub enum Operation {
     Extents,
     /// Reading metadata.
     Metadata,
+    /// `VixDiskLib_Create`.
+    Create,
+    /// `VixDiskLib_CreateChild`.
+    CreateChild,
+    /// `VixDiskLib_Unlink`.
+    Unlink,
+    /// `VixDiskLib_Grow`.
+    Grow,
+    /// `VixDiskLib_Shrink`.
+    Shrink,
+    /// `VixDiskLib_Defragment`.
+    Defragment,
+    /// `VixDiskLib_Rename`.
+    Rename,
+    /// `VixDiskLib_Clone`.
+    Clone,
+    /// `VixDiskLib_SpaceNeededForClone`.
+    SpaceNeeded,
+    /// `VixDiskLib_CheckRepair` that changes nothing.
+    Check,
+    /// `VixDiskLib_CheckRepair` that repairs.
+    Repair,
+    /// `VixDiskLib_IsAttachPossible` and `VixDiskLib_Attach`.
+    Attach,
+    /// `VixDiskLib_WriteMetadata`.
+    WriteMetadata,
     /// Serving a disk.
     Serve,
 }
@@ -142,6 +168,19 @@ impl Operation {
             Self::Flush => "flushing disk",
             Self::Extents => "querying the allocation of disk",
             Self::Metadata => "reading metadata of disk",
+            Self::Create => "creating disk",
+            Self::CreateChild => "creating child disk",
+            Self::Unlink => "removing disk",
+            Self::Grow => "growing disk",
+            Self::Shrink => "shrinking disk",
+            Self::Defragment => "defragmenting disk",
+            Self::Rename => "renaming disk",
+            Self::Clone => "cloning disk",
+            Self::SpaceNeeded => "sizing a clone of disk",
+            Self::Check => "checking disk",
+            Self::Repair => "repairing disk",
+            Self::Attach => "attaching disk",
+            Self::WriteMetadata => "writing metadata of disk",
             Self::Serve => "serving",
         }
     }
@@ -163,6 +202,8 @@ pub enum Context {
     Snapshot(String),
     /// The transport of the open disk.
     Transport(Transport),
+    /// The new name of a disk that is renamed, the name of its clone, or the disk that it is attached to.
+    Target(PathBuf),
 }
 
 impl Context {
@@ -172,6 +213,7 @@ impl Context {
             Self::Sectors(_) => 0,
             Self::Path(_) => 1,
             Self::Key(_) => 2,
+            Self::Target(_) => 2,
             Self::Snapshot(_) => 3,
             Self::Server(_) => 4,
             Self::Transport(_) => 5,
@@ -193,6 +235,7 @@ impl fmt::Display for Context {
             Self::Key(key) => write!(formatter, "key {key:?}"),
             Self::Snapshot(moref) => write!(formatter, "of {moref}"),
             Self::Transport(mode) => write!(formatter, "over {mode}"),
+            Self::Target(path) => write!(formatter, "to \"{}\"", path.display()),
         }
     }
 }
@@ -444,6 +487,7 @@ fn kind_of(code: VixError) -> ErrorKind {
                 VixError::NOT_SUPPORTED,
                 VixError::NOT_SUPPORTED_ON_REMOTE_OBJECT,
                 VixError::DISK_NOTSUPPORTED,
+                VixError::DISK_CANTSHRINK,
                 VixError::DISK_UNSUPPORTEDDISKVERSION,
                 VixError::DISK_NEEDKEY,
             ],
@@ -467,6 +511,8 @@ fn kind_of(code: VixError) -> ErrorKind {
                 VixError::DISK_INVALIDCHAIN,
                 VixError::DISK_TOOMANYREDO,
                 VixError::DISK_CAPACITY_MISMATCH,
+                VixError::DISK_PARENT_NOTALLOWED,
+                VixError::DISK_ATTACH_ROOTLINK,
             ],
         ),
         (

@@ -1,6 +1,7 @@
 //! What a disk says of itself.
 
 use disk_units::SectorCount;
+use vixdisklib_sys::VixDiskLibAdapterType;
 
 /// The properties of an open disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,4 +50,24 @@ pub enum Adapter {
     LsiLogic,
     /// Not recorded, or not known to the library.
     Unknown,
+}
+
+impl Adapter {
+    pub(crate) fn from_c(raw: VixDiskLibAdapterType) -> Self {
+        match raw {
+            VixDiskLibAdapterType::VIXDISKLIB_ADAPTER_IDE => Self::Ide,
+            VixDiskLibAdapterType::VIXDISKLIB_ADAPTER_SCSI_BUSLOGIC => Self::BusLogic,
+            VixDiskLibAdapterType::VIXDISKLIB_ADAPTER_SCSI_LSILOGIC => Self::LsiLogic,
+            _ => Self::Unknown,
+        }
+    }
+
+    pub(crate) fn to_c(self) -> VixDiskLibAdapterType {
+        match self {
+            Self::Ide => VixDiskLibAdapterType::VIXDISKLIB_ADAPTER_IDE,
+            Self::BusLogic => VixDiskLibAdapterType::VIXDISKLIB_ADAPTER_SCSI_BUSLOGIC,
+            Self::LsiLogic => VixDiskLibAdapterType::VIXDISKLIB_ADAPTER_SCSI_LSILOGIC,
+            Self::Unknown => VixDiskLibAdapterType::VIXDISKLIB_ADAPTER_UNKNOWN,
+        }
+    }
 }

@@ -49,16 +49,19 @@ mod api;
 mod buffer;
 mod capability;
 mod connection;
+mod database;
 mod disk;
 mod error;
 mod extents;
 mod info;
+mod kind;
 mod library;
 mod log;
 #[cfg(feature = "nbd")]
 pub mod nbd;
 mod params;
 mod process;
+mod progress;
 mod secret;
 mod shared;
 mod statistics;
@@ -70,15 +73,21 @@ mod worker;
 pub use aio::IoFuture;
 pub use buffer::AlignedBuf;
 pub use capability::Capabilities;
-pub use connection::{ConnectOptions, Connection, OpenFlags};
+pub use connection::{
+    CheckReport, CloneOptions, ConnectOptions, Connection, CreateOptions, GrowGeometry, Health,
+    OpenFlags,
+};
+pub use database::{Database, DiskUuid, MetadataKey};
 pub use disk::{Disk, ZeroMode};
 pub use disk_units::{ByteLen, SECTOR_SIZE, Sector, SectorCount, SectorRange};
 pub use error::{Context, Error, ErrorKind, Hint, Operation, Result, Retry};
 pub use extents::{ChunkSize, Chunks, Extent, Extents};
 pub use info::{Adapter, DiskInfo, Geometry};
+pub use kind::DiskKind;
 pub use library::{Backend, Library, LibraryBuilder};
 pub use log::{LogLevel, LogLine};
 pub use params::{ConnectParams, ConnectParamsBuilder, Credentials, Spec};
+pub use progress::Progress;
 pub use secret::Secret;
 pub use shared::SharedDisk;
 pub use statistics::{CallStatistics, Statistics};

@@ -1,11 +1,14 @@
 //! The library behind everything: found, initialised once, left when the last user is gone.
 
+mod rename;
+
 use std::ffi::CString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::Arc;
 
+use disk_units::ByteLen;
 use parking_lot::Mutex;
 
 use crate::api::Api;
@@ -14,6 +17,7 @@ use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::log::callback;
 use crate::params;
 use crate::process::{self, Birth};
+use crate::progress::{self, Progress, Reporter};
 use crate::statistics::{Recorder, Statistics, counting};
 use crate::transport::TransportModes;
 use crate::worker::Worker;
@@ -275,6 +279,17 @@ impl Library {
     ) -> Result<R> {
         self.0.birth.check_surely(Operation::Control)?;
         self.0.control.run(|()| job())
+    }
+
+    /// The same for a job that reports how far it is; `progress` hears of it on this thread.
+    pub(crate) fn control_watched<R: Send + 'static>(
+        &self,
+        total: Option<ByteLen>,
+        progress: &mut dyn FnMut(Progress),
+        job: impl FnOnce(&Reporter) -> Result<R> + Send + 'static,
+    ) -> Result<R> {
+        self.0.birth.check_surely(Operation::Control)?;
+        progress::watch(&self.0.control, total, progress, job)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::mem;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
@@ -52,6 +53,26 @@ impl<T: Send + 'static> Worker<T> {
             let _ = answer.send(job(owned));
         });
         result.recv().expect("a job answers")
+    }
+
+    /// Queues `job`, does `meanwhile` on this thread, and waits for the job's answer. A panic of `meanwhile` goes on
+    /// after that.
+    pub(crate) fn run_beside<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut T) -> R + Send + 'static,
+        meanwhile: impl FnOnce(),
+    ) -> R {
+        let (answer, result) = mpsc::sync_channel(1);
+        self.post(move |owned| {
+            // As in `run`.
+            let _ = answer.send(job(owned));
+        });
+        let done = panic::catch_unwind(AssertUnwindSafe(meanwhile));
+        let answer = result.recv().expect("a job answers");
+        match done {
+            Ok(()) => answer,
+            Err(payload) => panic::resume_unwind(payload),
+        }
     }
 
     /// Finishes what is queued and gives back what the thread owned.

@@ -3,8 +3,10 @@
 //! Everything takes `&self`, and relies on its owner for VDDK's rule of one call at a time per handle: `Disk` is not
 //! `Sync`, and `SharedDisk` lets calls run in parallel only where the library says that they may.
 
+mod attach;
 mod info;
 mod metadata;
+mod reshape;
 
 use std::ffi::{CStr, CString};
 use std::mem::{self, ManuallyDrop};
@@ -51,8 +53,8 @@ pub(crate) struct Handle(pub(crate) VixDiskLibHandle);
 // overlap is the owner's duty, see the module.
 unsafe impl Send for Handle {}
 
-/// What is known of a disk from opening it; it does not change.
-#[derive(Debug)]
+/// What is known of a disk from opening it; it does not change, but when the disk is attached to a parent.
+#[derive(Clone, Debug)]
 pub(crate) struct Facts {
     pub(crate) name: PathBuf,
     pub(crate) info: DiskInfo,
@@ -145,6 +147,8 @@ pub(crate) struct OpenDisk {
     facts: Arc<Facts>,
     pending: Arc<Pending>,
     blocks: Arc<BlockQuery>,
+    /// The disks that this one was attached to; closed after it.
+    parents: Vec<OpenDisk>,
     /// Behind the handle in order of drop: the handle's close comes first, in `drop`.
     connection: Connection,
 }
@@ -184,6 +188,7 @@ impl OpenDisk {
             facts: Arc::new(facts),
             pending: Arc::default(),
             blocks: Arc::default(),
+            parents: Vec::new(),
             connection,
         })
     }
@@ -208,10 +213,17 @@ impl OpenDisk {
     /// Blocking and submitted requests must not meet on one handle (`VIX_E_ASYNC_MIXEDMODE_UNSUPPORTED`), and only
     /// the library knows when it is through with the submitted ones: a callback comes before that.
     fn settle_for_blocking(&self) {
-        if self.facts.capabilities.parallel_io || !self.pending.is_unsettled() {
+        if !self.facts.capabilities.parallel_io {
+            self.settle_everything();
+        }
+    }
+
+    /// Has nothing in flight when it returns, also where requests may meet.
+    fn settle_everything(&self) {
+        if !self.pending.is_unsettled() {
             return;
         }
-        // The futures tell what became of the requests; the blocking call tells what is wrong with the disk.
+        // The futures tell what became of the requests; the call that follows tells what is wrong with the disk.
         if let Err(error) = self.settle() {
             tracing::debug!(%error, "waiting before a blocking call failed");
         }
@@ -348,7 +360,9 @@ impl OpenDisk {
 
     /// Closes now and returns the error; `drop` finds nothing left to do.
     pub(crate) fn close(mut self) -> Result<()> {
-        self.close_handle()
+        let closed = self.close_handle();
+        let parents = mem::take(&mut self.parents).into_iter().map(Self::close);
+        parents.fold(closed, Result::and)
     }
 
     fn close_handle(&mut self) -> Result<()> {
@@ -381,6 +395,7 @@ impl OpenDisk {
             facts: Arc::clone(&self.facts),
             pending: Arc::clone(&self.pending),
             blocks: Arc::clone(&self.blocks),
+            parents: mem::take(&mut self.parents),
             connection: self.connection.clone(),
         });
         let closer = thread::Builder::new().name("vixdisklib-close".to_owned());

@@ -4,9 +4,7 @@ use std::ffi::{CStr, c_char};
 use std::ptr;
 
 use disk_units::SectorCount;
-use vixdisklib_sys::{
-    VixDiskLibAdapterType, VixDiskLibGeometry, VixDiskLibHandle, VixDiskLibInfo, VixError,
-};
+use vixdisklib_sys::{VixDiskLibGeometry, VixDiskLibHandle, VixDiskLibInfo, VixError};
 
 use crate::api::Api;
 use crate::error::{Operation, Result};
@@ -36,7 +34,7 @@ pub(super) fn read(api: &Api, handle: VixDiskLibHandle) -> Result<DiskInfo> {
     let long = api.major.is_some_and(|major| major >= 7);
     let info = DiskInfo {
         capacity: SectorCount::new(read!(capacity)),
-        adapter: adapter(read!(adapterType)),
+        adapter: Adapter::from_c(read!(adapterType)),
         bios_geometry: geometry(read!(biosGeo)),
         physical_geometry: geometry(read!(physGeo)),
         links: u32::try_from(read!(numLinks)).unwrap_or(0),
@@ -75,14 +73,5 @@ fn geometry(raw: VixDiskLibGeometry) -> Geometry {
         cylinders: raw.cylinders,
         heads: raw.heads,
         sectors: raw.sectors,
-    }
-}
-
-fn adapter(raw: VixDiskLibAdapterType) -> Adapter {
-    match raw {
-        VixDiskLibAdapterType::VIXDISKLIB_ADAPTER_IDE => Adapter::Ide,
-        VixDiskLibAdapterType::VIXDISKLIB_ADAPTER_SCSI_BUSLOGIC => Adapter::BusLogic,
-        VixDiskLibAdapterType::VIXDISKLIB_ADAPTER_SCSI_LSILOGIC => Adapter::LsiLogic,
-        _ => Adapter::Unknown,
     }
 }

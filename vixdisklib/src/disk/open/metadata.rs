@@ -6,6 +6,7 @@ use std::ptr;
 use vixdisklib_sys::{VixDiskLibHandle, VixError};
 
 use super::OpenDisk;
+use crate::api::required;
 use crate::error::{Context, Error, ErrorKind, Operation, Result};
 use crate::params;
 
@@ -15,7 +16,7 @@ const LONGEST: usize = 16 << 20;
 impl OpenDisk {
     pub(crate) fn metadata(&self, key: &str) -> Result<Option<String>> {
         let with_key = |error: Error| error.with_context(Context::Key(key.to_owned()));
-        let read = self.api.table.read_metadata.ok_or_else(no_such_call)?;
+        let read = required(Operation::Metadata, self.api.table.read_metadata)?;
         let name = params::text("the key", key).map_err(with_key)?;
         let value = self.sized(|handle, buf, length, required| {
             // SAFETY: the handle is open; the key is a C string; `buf` is null or writable for `length` bytes.
@@ -35,7 +36,7 @@ impl OpenDisk {
     }
 
     pub(crate) fn metadata_keys(&self) -> Result<Vec<String>> {
-        let list = self.api.table.get_metadata_keys.ok_or_else(no_such_call)?;
+        let list = required(Operation::Metadata, self.api.table.get_metadata_keys)?;
         let keys = self.sized(|handle, buf, length, required| {
             // SAFETY: the handle is open; `buf` is null or writable for `length` bytes.
             unsafe { list(handle, buf, length, required) }
@@ -46,6 +47,35 @@ impl OpenDisk {
         Ok(names
             .map(|name| String::from_utf8_lossy(name).into_owned())
             .collect())
+    }
+
+    pub(crate) fn set_metadata(&self, key: &str, value: &str) -> Result<()> {
+        let operation = Operation::WriteMetadata;
+        let failed = |error: Error| {
+            error
+                .with_path(&self.facts.name)
+                .with_context(Context::Key(key.to_owned()))
+        };
+        let refused = |kind, text: &str| Err(failed(Error::new(kind, operation, text)));
+        let write = required(operation, self.api.table.write_metadata).map_err(failed)?;
+        if self.facts.is_read_only() {
+            return refused(ErrorKind::ReadOnly, "the disk is open for reading only");
+        }
+        if key.is_empty() {
+            return refused(ErrorKind::InvalidArgument, "the key is empty");
+        }
+        // They would end the line of the descriptor that holds the entry.
+        if [key, value].concat().contains(char::is_control) {
+            let text = "neither key nor value may hold control characters";
+            return refused(ErrorKind::InvalidArgument, text);
+        }
+        let name = params::text("the key", key).map_err(failed)?;
+        let value = params::text("the value", value).map_err(failed)?;
+        self.call(operation, |handle| {
+            // SAFETY: the handle is open, key and value are C strings.
+            unsafe { write(handle, name.as_ptr(), value.as_ptr()) }
+        })
+        .map_err(|error| error.with_context(Context::Key(key.to_owned())))
     }
 
     /// Asks for the size, then for the content.
@@ -80,14 +110,6 @@ impl OpenDisk {
         })?;
         Ok(bytes)
     }
-}
-
-fn no_such_call() -> Error {
-    Error::new(
-        ErrorKind::Unsupported,
-        Operation::Metadata,
-        "the library has no such call",
-    )
 }
 
 fn first_string(bytes: &[u8]) -> String {
