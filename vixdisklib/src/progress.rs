@@ -122,7 +122,7 @@ mod tests {
             assert_eq!(thread::current().id(), caller);
             heard.push(progress.percent);
         };
-        let answer = watch(&worker(), None, &mut observer, |reporter| {
+        let answer = watch(&worker(), None, &mut observer, move |reporter| {
             assert_ne!(thread::current().id(), caller);
             report_all(reporter, &[-3, 0, 0, 1, 50, 50, 49, 100, 200]);
             42

@@ -1,5 +1,7 @@
 //! Libraries as VDDK may be, for tests: the embedded engine without its extensions, with single functions replaced.
 
+mod reshape;
+
 use std::ffi::c_void;
 use std::fs;
 use std::future::Future;

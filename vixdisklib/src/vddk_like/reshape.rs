@@ -1,0 +1,653 @@
+//! What the library is asked for when disks are made, changed and removed as a whole.
+
+use std::ffi::{CStr, c_char, c_int};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::atomic::AtomicUsize;
+use std::thread::ThreadId;
+
+use vixdisklib_sys::{
+    Bool, VixDiskLibAdapterType, VixDiskLibConnection, VixDiskLibCreateParams, VixDiskLibDiskType,
+    VixDiskLibProgressFunc,
+};
+
+use super::*;
+use crate::connection::{CloneOptions, Connection, CreateOptions, GrowGeometry, Health};
+use crate::error::Error;
+use crate::info::Adapter;
+use crate::kind::DiskKind;
+
+/// The path that a double was given.
+fn path(text: *const c_char) -> String {
+    // SAFETY: the crate gives C strings, and never null.
+    unsafe { CStr::from_ptr(text) }
+        .to_str()
+        .expect("UTF-8")
+        .to_owned()
+}
+
+/// Reports these percentages, as the library does.
+fn report(function: VixDiskLibProgressFunc, data: *mut c_void, percents: &[c_int]) {
+    let function = function.expect("always given");
+    for percent in percents {
+        // SAFETY: the data belongs to the function, during the call.
+        unsafe { function(data, *percent) };
+    }
+}
+
+fn local(library: &Library) -> Connection {
+    library.connect_local().expect("local")
+}
+
+fn options() -> CreateOptions {
+    CreateOptions::new(DiskKind::SPLIT_SPARSE, SectorCount::new(4096))
+}
+
+fn unsupported<T>(result: crate::Result<T>) {
+    let Err(error) = result else {
+        panic!("there is no such call")
+    };
+    assert_eq!(
+        (error.kind(), error.code()),
+        (ErrorKind::Unsupported, None),
+        "{error}"
+    );
+}
+
+static CREATED: Mutex<Vec<(String, VixDiskLibCreateParams, ThreadId)>> = Mutex::new(Vec::new());
+
+/// Creates nothing, reports some progress, and fails for one name.
+unsafe extern "C" fn create(
+    _: VixDiskLibConnection,
+    name: *const c_char,
+    params: *const VixDiskLibCreateParams,
+    progress: VixDiskLibProgressFunc,
+    data: *mut c_void,
+) -> VixError {
+    // SAFETY: the crate gives a whole structure.
+    let params = unsafe { *params };
+    let name = path(name);
+    report(progress, data, &[0, 25, 25, 100]);
+    let code = if name.ends_with("there.vmdk") {
+        VixError::FILE_ALREADY_EXISTS
+    } else {
+        VixError::OK
+    };
+    CREATED.lock().push((name, params, thread::current().id()));
+    code
+}
+
+/// The parameters with which `create` was called for a name.
+fn created(name: &str) -> (String, VixDiskLibCreateParams, ThreadId) {
+    let created = CREATED.lock();
+    let found = created.iter().find(|(path, ..)| path.ends_with(name));
+    found.expect("created").clone()
+}
+
+#[test]
+fn a_disk_is_created_on_the_control_thread_with_whole_parameters() {
+    static API: Api = Api {
+        table: FnTable { create, ..VDDK },
+        major: Some(8),
+    };
+    let library = start(&API);
+    let connection = local(&library);
+    let caller = thread::current().id();
+    let mut heard = Vec::new();
+    let wanted = options().adapter(Adapter::Ide).hardware_version(20);
+    connection
+        .create_disk(
+            "relative.vmdk",
+            &wanted.clone().sector_sizes(512, 4096),
+            |progress| {
+                assert_eq!(thread::current().id(), caller);
+                let bytes = |length: Option<disk_units::ByteLen>| length.expect("known").get();
+                heard.push((
+                    progress.percent,
+                    bytes(progress.done()),
+                    bytes(progress.total),
+                ));
+            },
+        )
+        .expect("created");
+    assert_eq!(
+        heard,
+        [
+            (0, 0, 2 << 20),
+            (25, 512 << 10, 2 << 20),
+            (100, 2 << 20, 2 << 20)
+        ]
+    );
+
+    let (name, params, thread) = created("relative.vmdk");
+    assert!(Path::new(&name).is_absolute(), "{name}");
+    assert_eq!(thread, library.control(|| thread::current().id()));
+    assert_eq!(
+        params.diskType,
+        VixDiskLibDiskType::VIXDISKLIB_DISK_SPLIT_SPARSE
+    );
+    assert_eq!(
+        params.adapterType,
+        VixDiskLibAdapterType::VIXDISKLIB_ADAPTER_IDE
+    );
+    assert_eq!((params.hwVersion, params.capacity), (20, 4096));
+    assert_eq!(
+        (params.logicalSectorSize, params.physicalSectorSize),
+        (512, 4096)
+    );
+
+    // The library's defaults are zeroes.
+    connection
+        .create_disk("/defaults.vmdk", &wanted, |_| {})
+        .expect("created");
+    let (_, params, _) = created("/defaults.vmdk");
+    assert_eq!(
+        (params.logicalSectorSize, params.physicalSectorSize),
+        (0, 0)
+    );
+
+    let error = connection
+        .create_disk("/there.vmdk", &wanted, |_| {})
+        .expect_err("exists");
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+    assert!(
+        error
+            .to_string()
+            .starts_with("creating disk \"/there.vmdk\" failed"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_disk_that_cannot_be_is_refused_before_the_library_sees_it() {
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    unsafe extern "C" fn create(
+        _: VixDiskLibConnection,
+        _: *const c_char,
+        _: *const VixDiskLibCreateParams,
+        _: VixDiskLibProgressFunc,
+        _: *mut c_void,
+    ) -> VixError {
+        CALLS.fetch_add(1, Ordering::SeqCst);
+        VixError::OK
+    }
+    static OLD: Api = Api {
+        table: FnTable { create, ..VDDK },
+        major: Some(6),
+    };
+    static NAMELESS: Api = Api {
+        table: FnTable { create, ..VDDK },
+        major: None,
+    };
+    for api in [&OLD, &NAMELESS] {
+        let library = start(api);
+        let connection = local(&library);
+        let create = |options: &CreateOptions| {
+            let error = connection
+                .create_disk("/disk.vmdk", options, |_| {})
+                .expect_err("refused");
+            assert_eq!(error.code(), None);
+            error.kind()
+        };
+        // A structure of that library ends before them.
+        assert_eq!(
+            create(&options().sector_sizes(512, 512)),
+            ErrorKind::Unsupported
+        );
+        let empty = CreateOptions::new(DiskKind::MONOLITHIC_FLAT, SectorCount::ZERO);
+        assert_eq!(create(&empty), ErrorKind::InvalidArgument);
+        let error = connection
+            .create_disk("a\0b", &options(), |_| {})
+            .expect_err("no C string");
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    }
+    assert_eq!(CALLS.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn a_connection_for_reading_changes_no_disk() {
+    static API: Api = Api {
+        table: VDDK,
+        major: Some(8),
+    };
+    let library = start(&API);
+    let writable = local(&library);
+    let reading = ConnectOptions {
+        read_only: true,
+        ..ConnectOptions::default()
+    };
+    let connection = library
+        .connect(ConnectParams::local(), &reading)
+        .expect("local");
+    let refused = |result: crate::Result<()>| {
+        let error = result.expect_err("for reading");
+        assert_eq!((error.kind(), error.code()), (ErrorKind::ReadOnly, None));
+    };
+    let size = SectorCount::new(8192);
+    let clone = CloneOptions::new(DiskKind::MONOLITHIC_SPARSE);
+    refused(connection.create_disk("a", &options(), |_| {}));
+    refused(connection.unlink("a"));
+    refused(connection.grow("a", size, GrowGeometry::Update, |_| {}));
+    refused(connection.repair("a").map(drop));
+    refused(writable.clone_disk("a", &connection, "b", &clone, |_| {}));
+}
+
+#[test]
+fn a_function_that_the_library_lacks_is_refused_before_any_call() {
+    static API: Api = Api {
+        table: FnTable {
+            create_child: None,
+            unlink: None,
+            grow: None,
+            shrink: None,
+            defragment: None,
+            rename: None,
+            clone: None,
+            space_needed_for_clone: None,
+            check_repair: None,
+            is_attach_possible: None,
+            attach: None,
+            write_metadata: None,
+            ..VDDK
+        },
+        major: Some(8),
+    };
+    let library = start(&API);
+    let connection = local(&library);
+    let (_folder, mut child) = disk(&library, &bytes(8));
+    let (_other, parent) = disk(&library, &bytes(8));
+    let clone = CloneOptions::new(DiskKind::MONOLITHIC_SPARSE);
+    unsupported(library.rename("a", "b"));
+    unsupported(connection.unlink("a"));
+    unsupported(connection.grow("a", SectorCount::new(9), GrowGeometry::Keep, |_| {}));
+    unsupported(connection.check("a"));
+    unsupported(connection.repair("a"));
+    unsupported(connection.clone_disk("a", &connection, "b", &clone, |_| {}));
+    unsupported(child.create_child("a", DiskKind::SPLIT_SPARSE, |_| {}));
+    unsupported(child.shrink(|_| {}));
+    unsupported(child.defragment(|_| {}));
+    unsupported(child.space_needed_for_clone(None));
+    unsupported(child.set_metadata("key", "value"));
+    unsupported(child.can_attach(&parent));
+    unsupported(child.attach(parent));
+    child.close().expect("still open");
+}
+
+#[test]
+fn a_check_has_an_outcome() {
+    static CALLS: Mutex<Vec<Bool>> = Mutex::new(Vec::new());
+    unsafe extern "C" fn check_repair(
+        _: VixDiskLibConnection,
+        name: *const c_char,
+        repair: Bool,
+    ) -> VixError {
+        CALLS.lock().push(repair);
+        match path(name).as_str() {
+            "/good" => VixError::OK,
+            "/needs" => VixError(VixError::DISK_NEEDSREPAIR.0 | 3 << 32),
+            "/cannot" => VixError::DISK_CANTREPAIR,
+            _ => VixError::FILE_NOT_FOUND,
+        }
+    }
+    static API: Api = Api {
+        table: FnTable {
+            check_repair: Some(check_repair),
+            ..VDDK
+        },
+        major: Some(8),
+    };
+    let library = start(&API);
+    let connection = local(&library);
+    for (name, health) in [
+        ("/good", Health::Good),
+        ("/needs", Health::NeedsRepair),
+        ("/cannot", Health::CannotRepair),
+    ] {
+        let report = connection.check(name).expect("checked");
+        assert_eq!(
+            (report.health(), report.is_good()),
+            (health, name == "/good")
+        );
+        assert_eq!(connection.repair(name).expect("ran").health(), health);
+    }
+    let error = connection.check("/absent").expect_err("nothing to check");
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert_eq!(*CALLS.lock(), [0, 1, 0, 1, 0, 1, 0]);
+}
+
+#[test]
+fn a_clone_takes_over_what_the_source_is() {
+    static CLONED: Mutex<Vec<(VixDiskLibCreateParams, Bool)>> = Mutex::new(Vec::new());
+    unsafe extern "C" fn clone(
+        _: VixDiskLibConnection,
+        _: *const c_char,
+        _: VixDiskLibConnection,
+        _: *const c_char,
+        params: *const VixDiskLibCreateParams,
+        progress: VixDiskLibProgressFunc,
+        data: *mut c_void,
+        overwrite: Bool,
+    ) -> VixError {
+        // SAFETY: the crate gives a whole structure.
+        CLONED.lock().push((unsafe { *params }, overwrite));
+        report(progress, data, &[50]);
+        VixError::OK
+    }
+    static API: Api = Api {
+        table: FnTable {
+            clone: Some(clone),
+            ..VDDK
+        },
+        major: Some(8),
+    };
+    static OTHER: Api = Api {
+        table: FnTable { ..VDDK },
+        major: Some(8),
+    };
+    let library = start(&API);
+    let (folder, disk) = disk(&library, &bytes(64));
+    drop(disk);
+    let extent = folder.path().join("disk.vmdk");
+    let mut text = fs::read_to_string(&extent).expect("a descriptor");
+    text += "\n#DDB\n\nddb.adapterType = \"ide\"\nddb.virtualHWVersion = \"17\"\n";
+    fs::write(&extent, text).expect("a descriptor");
+
+    let connection = local(&library);
+    let kept = CloneOptions::new(DiskKind::VMFS_THIN);
+    let mut heard = None;
+    connection
+        .clone_disk(&extent, &connection, "/copy.vmdk", &kept, |progress| {
+            heard = Some((progress.percent, progress.total));
+        })
+        .expect("cloned");
+    assert_eq!(heard, Some((50, SectorCount::new(64).bytes())));
+    let changed = kept
+        .adapter(Adapter::BusLogic)
+        .hardware_version(4)
+        .overwrite(true);
+    connection
+        .clone_disk(&extent, &connection, "/copy.vmdk", &changed, |_| {})
+        .expect("cloned");
+    let cloned = CLONED.lock();
+    let facts = |(params, overwrite): &(VixDiskLibCreateParams, Bool)| {
+        (
+            params.adapterType.0,
+            params.hwVersion,
+            params.capacity,
+            *overwrite,
+        )
+    };
+    assert_eq!(facts(&cloned[0]), (1, 17, 64, 0));
+    assert_eq!(facts(&cloned[1]), (2, 4, 64, 1));
+    assert_eq!(
+        cloned[0].0.diskType,
+        VixDiskLibDiskType::VIXDISKLIB_DISK_VMFS_THIN
+    );
+
+    let other = start(&OTHER);
+    let error = connection
+        .clone_disk(&extent, &local(&other), "/copy.vmdk", &changed, |_| {})
+        .expect_err("not one library");
+    assert_eq!(
+        (error.kind(), error.code()),
+        (ErrorKind::InvalidArgument, None)
+    );
+    assert!(error.to_string().contains("to \"/copy.vmdk\""), "{error}");
+}
+
+unsafe extern "C" fn shrink(
+    _: VixDiskLibHandle,
+    progress: VixDiskLibProgressFunc,
+    data: *mut c_void,
+) -> VixError {
+    report(progress, data, &[0, 100]);
+    VixError::OK
+}
+
+#[test]
+fn progress_is_heard_outside_of_the_library() {
+    static API: Api = Api {
+        table: FnTable {
+            create,
+            shrink: Some(shrink),
+            ..VDDK
+        },
+        major: Some(8),
+    };
+    let library = start(&API);
+    let connection = local(&library);
+    let (folder, mut disk) = disk(&library, &bytes(8));
+    let path = folder.path().join("disk.vmdk");
+    // The control thread is busy or not: opening a disk waits for it.
+    let reopen = |heard: &mut u32| {
+        *heard += 1;
+        connection
+            .open_disk(&path, OpenFlags::READ_ONLY)
+            .map(drop)
+            .or_else(|error| match error.kind() {
+                ErrorKind::Locked => Ok(()),
+                _ => Err(error),
+            })
+            .expect("no deadlock");
+    };
+    let mut heard = 0;
+    disk.shrink(|_| reopen(&mut heard)).expect("shrunk");
+    disk.close().expect("closed");
+    connection
+        .create_disk("/progress.vmdk", &options(), |_| reopen(&mut heard))
+        .expect("created");
+    assert_eq!(heard, 5);
+}
+
+#[test]
+fn a_panic_in_the_progress_reappears_after_the_call() {
+    static API: Api = Api {
+        table: FnTable {
+            create,
+            shrink: Some(shrink),
+            ..VDDK
+        },
+        major: Some(8),
+    };
+    let library = start(&API);
+    let connection = local(&library);
+    let (_folder, mut disk) = disk(&library, &bytes(8));
+    let panicked = |call: &mut dyn FnMut() -> crate::Result<()>| {
+        let caught = catch_unwind(AssertUnwindSafe(call));
+        let Err(payload) = caught else {
+            panic!("the panic was swallowed")
+        };
+        assert_eq!(payload.downcast_ref::<&str>(), Some(&"enough"));
+    };
+    panicked(&mut || connection.create_disk("/panic.vmdk", &options(), |_| panic!("enough")));
+    created("/panic.vmdk");
+    panicked(&mut || disk.shrink(|_| panic!("enough")));
+    // Nothing is broken.
+    disk.shrink(|_| {}).expect("shrunk");
+    disk.close().expect("closed");
+}
+
+#[test]
+fn metadata_that_would_break_the_descriptor_is_refused() {
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    unsafe extern "C" fn write_metadata(
+        _: VixDiskLibHandle,
+        _: *const c_char,
+        _: *const c_char,
+    ) -> VixError {
+        CALLS.fetch_add(1, Ordering::SeqCst);
+        VixError::OK
+    }
+    static API: Api = Api {
+        table: FnTable {
+            write_metadata: Some(write_metadata),
+            ..VDDK
+        },
+        major: Some(8),
+    };
+    let library = start(&API);
+    let (folder, disk) = disk(&library, &bytes(8));
+    for (key, value) in [
+        ("", "x"),
+        ("a\0b", "x"),
+        ("key", "a\nb"),
+        ("a\rb", "x"),
+        ("key", "\0"),
+    ] {
+        let error = disk.set_metadata(key, value).expect_err("refused");
+        assert_eq!(
+            (error.kind(), error.code()),
+            (ErrorKind::InvalidArgument, None)
+        );
+    }
+    disk.set_metadata("comment", "").expect("emptied");
+    disk.close().expect("closed");
+    let path = folder.path().join("disk.vmdk");
+    let disk = local(&library)
+        .open_disk(path, OpenFlags::READ_ONLY)
+        .expect("opens");
+    let error = disk.set_metadata("comment", "x").expect_err("for reading");
+    assert_eq!((error.kind(), error.code()), (ErrorKind::ReadOnly, None));
+    assert_eq!(CALLS.load(Ordering::SeqCst), 1);
+}
+
+mod attach {
+    //! Which handles are closed when, by the version of the library.
+
+    use super::*;
+
+    static CLOSED: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+    /// The tests of this module read the list above, one at a time.
+    static ALONE: Mutex<()> = Mutex::new(());
+
+    unsafe extern "C" fn close(handle: VixDiskLibHandle) -> VixError {
+        CLOSED.lock().push(handle.addr());
+        // SAFETY: passed on.
+        unsafe { (TABLE.close)(handle) }
+    }
+    unsafe extern "C" fn works(_: VixDiskLibHandle, _: VixDiskLibHandle) -> VixError {
+        VixError::OK
+    }
+    unsafe extern "C" fn fails(_: VixDiskLibHandle, _: VixDiskLibHandle) -> VixError {
+        VixError::DISK_CID_MISMATCH
+    }
+
+    const fn table(
+        possible: unsafe extern "C" fn(VixDiskLibHandle, VixDiskLibHandle) -> VixError,
+        attach: unsafe extern "C" fn(VixDiskLibHandle, VixDiskLibHandle) -> VixError,
+    ) -> FnTable {
+        FnTable {
+            close,
+            is_attach_possible: Some(possible),
+            attach: Some(attach),
+            ..VDDK
+        }
+    }
+
+    /// Attaches two disks, closes the child; tells the outcome and how many handles were closed before the child's,
+    /// and in all.
+    fn attach_and_close(api: &'static Api) -> (Result<(), Error>, usize, usize) {
+        let library = start(api);
+        let (_child_folder, mut child) = disk(&library, &bytes(8));
+        let (_parent_folder, parent) = disk(&library, &bytes(8));
+        CLOSED.lock().clear();
+        let attached = child.attach(parent);
+        let before = CLOSED.lock().len();
+        let mut sector = [0; 512];
+        child
+            .read_at(Sector::ZERO, &mut sector)
+            .expect("the child is usable");
+        child.close().expect("closed");
+        let closed = CLOSED.lock().len();
+        // With the last disk the library is left, or it could not be started again.
+        drop(library);
+        drop(start(api));
+        (attached, before, closed)
+    }
+
+    #[test]
+    fn an_attached_parent_is_closed_after_its_child() {
+        static API: Api = Api {
+            table: table(works, works),
+            major: Some(7),
+        };
+        let _alone = ALONE.lock();
+        let (attached, before, closed) = attach_and_close(&API);
+        attached.expect("attached");
+        assert_eq!((before, closed), (0, 2));
+    }
+
+    #[test]
+    fn before_7_the_library_keeps_it() {
+        static API: Api = Api {
+            table: table(works, works),
+            major: Some(6),
+        };
+        let _alone = ALONE.lock();
+        let (attached, before, closed) = attach_and_close(&API);
+        attached.expect("attached");
+        assert_eq!((before, closed), (0, 1));
+    }
+
+    #[test]
+    fn a_parent_that_could_not_be_attached_is_closed_at_once() {
+        static API: Api = Api {
+            table: table(works, fails),
+            major: Some(8),
+        };
+        let _alone = ALONE.lock();
+        let (attached, before, closed) = attach_and_close(&API);
+        let error = attached.expect_err("does not fit");
+        assert_eq!(error.kind(), ErrorKind::InvalidChain);
+        assert!(
+            error.to_string().starts_with("attaching disk \""),
+            "{error}"
+        );
+        assert_eq!((before, closed), (1, 2));
+    }
+
+    #[test]
+    fn before_7_even_one_that_could_not_be_attached_is_left() {
+        static API: Api = Api {
+            table: table(works, fails),
+            major: Some(6),
+        };
+        let _alone = ALONE.lock();
+        let (attached, before, closed) = attach_and_close(&API);
+        attached.expect_err("does not fit");
+        assert_eq!((before, closed), (0, 1));
+    }
+
+    #[test]
+    fn a_parent_that_the_library_never_got_is_closed_as_any_disk() {
+        static API: Api = Api {
+            table: table(fails, works),
+            major: Some(6),
+        };
+        let _alone = ALONE.lock();
+        let (attached, before, closed) = attach_and_close(&API);
+        attached.expect_err("asked first");
+        assert_eq!((before, closed), (1, 2));
+    }
+
+    #[test]
+    fn disks_of_two_libraries_do_not_meet() {
+        static ONE: Api = Api {
+            table: table(works, works),
+            major: Some(8),
+        };
+        static TWO: Api = Api {
+            table: table(works, works),
+            major: Some(8),
+        };
+        let _alone = ALONE.lock();
+        let (one, two) = (start(&ONE), start(&TWO));
+        let (_child_folder, mut child) = disk(&one, &bytes(8));
+        let (_parent_folder, parent) = disk(&two, &bytes(8));
+        let error = child.attach(parent).expect_err("two libraries");
+        assert_eq!(
+            (error.kind(), error.code()),
+            (ErrorKind::InvalidArgument, None)
+        );
+    }
+}
