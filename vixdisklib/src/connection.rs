@@ -80,6 +80,7 @@ pub struct ConnectOptions {
 /// assert_eq!(error.kind(), vixdisklib::ErrorKind::NotFound);
 /// # Ok::<(), vixdisklib::Error>(())
 /// ```
+#[doc(alias = "VixDiskLib_Disconnect")]
 #[derive(Clone, Debug)]
 pub struct Connection(Arc<Inner>);
 
@@ -212,7 +213,7 @@ impl Connection {
     /// The name of a disk as the library wants it, a local one absolute, and the same for C.
     fn name(&self, operation: Operation, given: &OsStr) -> Result<(PathBuf, CString)> {
         let given = Path::new(given);
-        let refused = |error: Error| error.with_path(given);
+        let refused = |error: Error| self.locate(error, given);
         let name = if self.is_local() {
             absolute(operation, given).map_err(refused)?
         } else {
@@ -226,9 +227,15 @@ impl Connection {
     fn writable_name(&self, operation: Operation, given: &OsStr) -> Result<(PathBuf, CString)> {
         if self.0.read_only {
             let text = "the connection is for reading only";
-            return Err(Error::new(ErrorKind::ReadOnly, operation, text).with_path(given));
+            let error = Error::new(ErrorKind::ReadOnly, operation, text);
+            return Err(self.locate(error, given));
         }
         self.name(operation, given)
+    }
+
+    /// Names a disk of the connection in an error, with its server and snapshot.
+    fn locate(&self, error: Error, path: impl Into<PathBuf>) -> Error {
+        self.location().locate(error.with_path(path))
     }
 
     /// The connection value; for use on the control thread.

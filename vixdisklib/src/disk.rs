@@ -114,12 +114,14 @@ impl Disk {
     }
 
     /// What can be done with this disk.
+    #[doc(alias = "VixDiskLibExt_GetProperty")]
     #[must_use]
     pub fn capabilities(&self) -> Capabilities {
         self.facts().capabilities
     }
 
     /// The request size in sectors that suits the disk: a grain of a sparse disk, for example.
+    #[doc(alias = "VixDiskLibExt_GetProperty")]
     #[must_use]
     pub fn preferred_io(&self) -> SectorCount {
         self.facts().preferred_io
@@ -214,6 +216,7 @@ impl Disk {
     /// # Errors
     /// [`ErrorKind::OutOfRange`](crate::ErrorKind::OutOfRange) past the end.
     #[doc(alias = "VixDiskLib_QueryAllocatedBlocks")]
+    #[doc(alias = "VixDiskLibExt_QueryExtents")]
     pub fn extents(&self, range: SectorRange) -> Result<Extents<'_>> {
         self.facts().check_extents(range)?;
         Ok(Extents::new(&self.open, range, ChunkSize::MIN))

@@ -26,6 +26,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Where the library logged lines during the call, [`source`](std::error::Error::source) prints them, so a program
 /// that prints the whole chain names the cause. Where the code means many things, [`hint`](Self::hint) says which one is
 /// likely, and [`retry`](Self::retry) whether it may pass. No secret is ever part of an error.
+#[doc(alias = "VixDiskLib_GetErrorText")]
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -212,11 +213,11 @@ impl Context {
         match self {
             Self::Sectors(_) => 0,
             Self::Path(_) => 1,
-            Self::Key(_) => 2,
             Self::Target(_) => 2,
-            Self::Snapshot(_) => 3,
-            Self::Server(_) => 4,
-            Self::Transport(_) => 5,
+            Self::Key(_) => 3,
+            Self::Snapshot(_) => 4,
+            Self::Server(_) => 5,
+            Self::Transport(_) => 6,
         }
     }
 

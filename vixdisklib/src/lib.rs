@@ -43,6 +43,8 @@
 //!
 //! `embedded` (default): the open engine. `loader` (default): VDDK at run time. `nbd`: an NBD server for disks.
 //! Features only add; which library does the work is [`Backend`], chosen at run time.
+#![doc = ""]
+#![doc = include_str!("../FUNCTIONS.md")]
 
 mod aio;
 mod api;

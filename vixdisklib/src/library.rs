@@ -67,6 +67,7 @@ pub enum Backend {
 /// assert_eq!(library.transport_modes().to_string(), "file");
 /// # Ok::<(), vixdisklib::Error>(())
 /// ```
+#[doc(alias = "VixDiskLib_Exit")]
 #[derive(Clone, Debug)]
 pub struct Library(Arc<Inner>);
 
@@ -129,6 +130,7 @@ impl LibraryBuilder {
     /// # Errors
     /// [`ErrorKind::Load`] if the library cannot be opened or lacks a required function;
     /// [`ErrorKind::Initialization`] if it is initialised in this process already; any kind that the library reports.
+    #[doc(alias = "VixDiskLib_InitEx")]
     pub fn open(self) -> Result<Library> {
         let (api, root) = find(&self.backend)?;
         self.start(api, root)

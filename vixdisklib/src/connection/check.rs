@@ -83,7 +83,7 @@ impl Connection {
         (path, name): (PathBuf, CString),
     ) -> Result<CheckReport> {
         let api = self.library().api();
-        let failed = |error: Error| error.with_path(&path);
+        let failed = |error: Error| self.locate(error, &path);
         let check = required(operation, api.table.check_repair).map_err(failed)?;
         let repair = operation == Operation::Repair;
         let connection = self.clone();

@@ -117,8 +117,7 @@ impl Connection {
         let (path, name) = self.name(operation, path.as_ref())?;
         let (target_path, target_name) = target.writable_name(operation, target_path.as_ref())?;
         let failed = |error: Error| {
-            error
-                .with_path(&path)
+            self.locate(error, &path)
                 .with_context(Context::Target(target_path.clone()))
         };
         let clone = required(operation, api.table.clone).map_err(failed)?;

@@ -146,7 +146,7 @@ impl Connection {
         let operation = Operation::Create;
         let api = self.library().api();
         let (path, name) = self.writable_name(operation, path.as_ref())?;
-        let refused = |error: Error| error.with_path(&path);
+        let refused = |error: Error| self.locate(error, &path);
         let params = options.params(api).map_err(refused)?;
         let connection = self.clone();
         let total = options.capacity.bytes();

@@ -40,7 +40,7 @@ impl Connection {
         let operation = Operation::Grow;
         let api = self.library().api();
         let (path, name) = self.writable_name(operation, path.as_ref())?;
-        let failed = |error: Error| error.with_path(&path);
+        let failed = |error: Error| self.locate(error, &path);
         let grow = required(operation, api.table.grow).map_err(failed)?;
         let update = geometry == GrowGeometry::Update;
         let connection = self.clone();

@@ -21,7 +21,7 @@ impl Connection {
         let operation = Operation::Unlink;
         let api = self.library().api();
         let (path, name) = self.writable_name(operation, path.as_ref())?;
-        let failed = |error: Error| error.with_path(&path);
+        let failed = |error: Error| self.locate(error, &path);
         let unlink = required(operation, api.table.unlink).map_err(failed)?;
         let connection = self.clone();
         let removed = self.library().control(move || {

@@ -65,7 +65,7 @@ impl OpenDisk {
         self.blocks = Arc::default();
         let facts = Facts::clone(&self.facts);
         self.facts = Arc::new(Facts { flags, ..facts });
-        let info = info.map_err(|error| error.with_path(&self.facts.name))?;
+        let info = info.map_err(|error| self.facts.locate(error))?;
         let facts = Facts::clone(&self.facts);
         self.facts = Arc::new(Facts { info, ..facts });
         Ok(())
@@ -84,8 +84,8 @@ impl OpenDisk {
     }
 
     fn not_attached(&self, parent: &Self, error: Error) -> Error {
-        error
-            .with_path(&self.facts.name)
+        self.facts
+            .locate(error)
             .with_context(Context::Target(parent.facts.name.clone()))
     }
 }

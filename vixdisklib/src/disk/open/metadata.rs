@@ -52,8 +52,8 @@ impl OpenDisk {
     pub(crate) fn set_metadata(&self, key: &str, value: &str) -> Result<()> {
         let operation = Operation::WriteMetadata;
         let failed = |error: Error| {
-            error
-                .with_path(&self.facts.name)
+            self.facts
+                .locate(error)
                 .with_context(Context::Key(key.to_owned()))
         };
         let refused = |kind, text: &str| Err(failed(Error::new(kind, operation, text)));

@@ -71,7 +71,7 @@ impl OpenDisk {
         function: Option<Reshape>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<()> {
-        let failed = |error: Error| error.with_path(&self.facts.name);
+        let failed = |error: Error| self.facts.locate(error);
         let function = required(operation, function).map_err(failed)?;
         if self.facts.is_read_only() {
             let text = "the disk is open for reading only";
@@ -98,7 +98,7 @@ impl OpenDisk {
     pub(crate) fn space_needed_for_clone(&self, kind: Option<DiskKind>) -> Result<ByteLen> {
         let operation = Operation::SpaceNeeded;
         let needed = required(operation, self.api.table.space_needed_for_clone)
-            .map_err(|error| error.with_path(&self.facts.name))?;
+            .map_err(|error| self.facts.locate(error))?;
         let same = VixDiskLibDiskType::VIXDISKLIB_DISK_UNKNOWN;
         let kind = kind.map_or(same, DiskKind::to_c);
         let mut bytes = 0;
