@@ -22,9 +22,16 @@ use crate::statistics::{Recorder, Statistics, counting};
 use crate::transport::TransportModes;
 use crate::worker::Worker;
 
-/// The API version that is asked for. Libraries accept older numbers; this one is known to work with 6.5 to 9.0.1
-/// (observed by nbdkit's users).
-const API_VERSION: (u32, u32) = (6, 5);
+/// The API version that is asked for. Libraries accept older numbers than their own: 6.5 is known to work with 6.5 to
+/// 9.0.1 (observed by nbdkit's users). 7.0 says that parameters for new disks have sector sizes, which the embedded
+/// engine does not read otherwise.
+fn api_version(api: &Api) -> (u32, u32) {
+    if api.major.is_some_and(|major| major >= 7) {
+        (7, 0)
+    } else {
+        (6, 5)
+    }
+}
 
 /// The libraries that are initialised now, by the address of their [`Api`], and where. In a forked child those of its
 /// parent stay: their memory says initialised, and their threads are missing.
@@ -372,7 +379,7 @@ fn load(path: &Path) -> Result<(&'static Api, Option<PathBuf>)> {
 /// `VixDiskLib_InitEx`; runs on the control thread.
 fn initialize(api: &'static Api, strings: &Strings) -> Result<()> {
     let pointer = |text: &Option<CString>| text.as_ref().map_or(ptr::null(), |text| text.as_ptr());
-    let (major, minor) = API_VERSION;
+    let (major, minor) = api_version(api);
     api.call(Operation::Initialize, |table| {
         // SAFETY: the callbacks are functions, which live for ever; the strings are C strings or null, which
         // `Inner` keeps until `Exit`; this is the first call on the designated thread.

@@ -57,7 +57,7 @@ impl Connection {
     ///
     /// # Errors
     /// What keeps the disk from being checked: [`ErrorKind::NotFound`](crate::ErrorKind::NotFound),
-    /// [`ErrorKind::InvalidDisk`](crate::ErrorKind::InvalidDisk), [`ErrorKind::Locked`](crate::ErrorKind::Locked),
+    /// [`ErrorKind::Locked`](crate::ErrorKind::Locked),
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the library has no such call, or what it reports.
     #[doc(alias = "VixDiskLib_CheckRepair")]
     pub fn check(&self, path: impl AsRef<OsStr>) -> Result<CheckReport> {

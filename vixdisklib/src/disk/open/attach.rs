@@ -19,6 +19,7 @@ impl OpenDisk {
         self.same_library(parent)
             .and_then(|()| required(Operation::Attach, self.api.table.is_attach_possible))
             .and_then(|possible| {
+                self.facts.birth.check(Operation::Attach)?;
                 self.settle_everything();
                 parent.settle_everything();
                 let (parent, child) = (parent.handle.0, self.handle.0);

@@ -77,6 +77,7 @@ impl OpenDisk {
             let text = "the disk is open for reading only";
             return Err(failed(Error::new(ErrorKind::ReadOnly, operation, text)));
         }
+        self.facts.birth.check(operation)?;
         let thread = Worker::start("vixdisklib-reshape", ()).map_err(|cause| {
             let text = "no thread for the call";
             failed(Error::new(ErrorKind::OutOfMemory, operation, text).with_cause(cause))
