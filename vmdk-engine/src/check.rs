@@ -1,8 +1,8 @@
 //! Checking disks, and repairing them.
 //!
 //! ```text
-//!   check, repair    the disk and its parents, and in what order      check.rs
-//!    └─ Link            a descriptor and its extents                  check/link.rs text.rs parents.rs
+//!   check, repair    the disk and its parents, and in what order      check.rs parents.rs opening.rs
+//!    └─ Link            a descriptor and its extents                  check/link.rs text.rs
 //!        └─ extents        one format each                            check/{sparse,stream,sesparse}.rs
 //!            ├─ header        of a hosted sparse extent                check/header.rs
 //!            └─ tables        directories, tables, grains              check/tables.rs walk.rs entries.rs
@@ -21,6 +21,7 @@ mod entries;
 mod finding;
 mod header;
 mod link;
+mod opening;
 mod parents;
 mod sesparse;
 mod sparse;
@@ -163,6 +164,10 @@ pub fn check(path: impl AsRef<Path>, options: &CheckOptions) -> Result<Report, E
 
 /// Repairs the disk at `path`, all that is wrong with it or nothing.
 ///
+/// What can be read stays as it reads. Only what has no entry in a directory or table, and so reads as never written,
+/// appears where there is a record of it all the same: in the redundant tables of a disk that was closed properly, from
+/// which nothing but damage removes the other half, and in a stream whose tables do not name one of its records.
+///
 /// If something cannot be repaired, or only with a permission that the options do not give, no file is changed, and the
 /// report says what it is. Parents are looked at and never changed: each is repaired by itself. Otherwise the report has
 /// what was found with what was done about it. The content id of the disk stays, as its content does.
@@ -217,6 +222,9 @@ fn look(
     let link = Link::check(file, options.gate.clone(), access, &mut notes)?;
     if link.is_child() && !options.single_link {
         parents::check(&path, &options.gate, &mut report)?;
+    }
+    if report.is_clean() {
+        opening::check(&path, options, &mut report)?;
     }
     Ok((report, link))
 }

@@ -25,7 +25,7 @@ use crate::map::Allocation;
 use crate::random::random;
 use crate::units::{range_of, relative, shifted, take_front, take_front_mut};
 
-pub(crate) use self::open::{SharedCaches, Text};
+pub(crate) use self::open::{SharedCaches, Text, expect_openable};
 
 /// So many grain tables may be changed in memory only: 4 MiB, which describe 64 GiB of the guest.
 const MAX_CHANGED_TABLES: usize = 2048;

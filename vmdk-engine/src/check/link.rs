@@ -17,6 +17,7 @@ use crate::descriptor::{Access, Descriptor, ExtentKind, ExtentLine};
 use crate::error::{Error, ErrorKind, IoFault};
 use crate::extent::header::Signature;
 use crate::gate::{ExtentRefused, FileAccess, OpenGate, OpenedFile};
+use crate::link::expect_openable;
 use crate::lock::{FileLock, LockKind, LockRequest};
 use crate::storage::Storage;
 use crate::units::clamped;
@@ -31,6 +32,7 @@ pub(super) struct Link {
     streams: Vec<Stream>,
     flats: Vec<ShortFile>,
     is_child: bool,
+    has_streams: bool,
     locks: Vec<FileLock>,
 }
 
@@ -57,6 +59,7 @@ impl Link {
             streams: Vec::new(),
             flats: Vec::new(),
             is_child: false,
+            has_streams: false,
             locks: Vec::new(),
         };
         link.lock(&file)?;
@@ -81,6 +84,7 @@ impl Link {
             ),
             Ok(Signature::Text) => link.check_text(file, notes)?,
         }
+        link.check_rules(notes);
         Ok(link)
     }
 
@@ -94,6 +98,21 @@ impl Link {
         };
         self.locks.push(request.take(&*self.gate, file)?);
         Ok(())
+    }
+
+    /// What the descriptor says may keep the disk from being opened, though each of its parts is in order.
+    fn check_rules(&self, notes: &mut Notes<'_>) {
+        let descriptor = self.text.as_ref().and_then(Text::descriptor);
+        let result = descriptor.map(|descriptor| expect_openable(descriptor, self.has_streams));
+        if let Some(Err(error)) = result {
+            notes.add(
+                Severity::Fatal,
+                FindingKind::Descriptor,
+                None,
+                error.reason().to_string(),
+                impossible("what kind of disk it is, no repair changes"),
+            );
+        }
     }
 
     /// Whether the link has, or should have, a parent.
@@ -270,6 +289,7 @@ impl Link {
         notes: &mut Notes<'_>,
     ) -> Result<(), Error> {
         if header.shape.is_compressed {
+            self.has_streams = true;
             if let Some(stream) = Stream::check(file, &header.shape, range, notes)? {
                 self.streams.push(stream);
             }

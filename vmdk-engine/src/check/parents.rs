@@ -54,7 +54,9 @@ fn note(path: &Path, error: Error, report: &mut Report) -> Result<(), Error> {
     // What is wrong with the disk itself is known.
     let is_elsewhere =
         report.worst() < Some(Severity::Fatal) && error.path().is_some_and(|found| found != path);
-    if !is_of_parents && !is_elsewhere {
+    let text = error.reason().to_string();
+    let is_known = report.findings().iter().any(|known| known.text == text);
+    if is_known || !is_of_parents && !is_elsewhere {
         return Ok(());
     }
     let at = error.path().unwrap_or(path).to_owned();
@@ -65,7 +67,7 @@ fn note(path: &Path, error: Error, report: &mut Report) -> Result<(), Error> {
         Severity::Error,
         FindingKind::Parent,
         None,
-        error.reason().to_string(),
+        text,
         impossible(why),
     );
     report.add_elsewhere(found, why);

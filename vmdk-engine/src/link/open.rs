@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
-use self::parts::Opening;
+use self::parts::{Opening, Part};
+pub(crate) use self::rules::expect_openable;
 pub(super) use self::rules::expect_usable;
 pub(crate) use self::text::Text;
 use super::Link;
@@ -118,7 +119,7 @@ impl Link {
             Some(shape) => vec![opening.embedded(shape)?],
             None => opening.named_extents()?,
         };
-        rules::check_parent(&descriptor, &parts)?;
+        rules::check_child(&descriptor, parts.iter().any(Part::is_stream))?;
         let (extents, capacity) = opening.place(parts, caches)?;
         let Opening {
             fuse, mut locks, ..

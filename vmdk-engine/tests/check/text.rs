@@ -1,6 +1,6 @@
 //! Descriptors, the sizes in them, and the files that they name.
 
-use super::support::image::descriptor;
+use super::support::image::{child_of, descriptor};
 use super::*;
 use FindingKind::{Descriptor, FileCut, MissingFile, Size};
 use Severity::{Error, Fatal};
@@ -70,6 +70,42 @@ fn texts_that_nothing_can_be_made_of() {
             "{name}: {}",
             lines(&report)
         );
+    }
+}
+
+/// Each part of them is in order, but not the whole.
+#[test]
+fn disks_that_nobody_opens_are_not_clean() {
+    let text = good_text();
+    let child = |text: &str| child_of(text, 2, 0x1f2e_3d4c, "base.vmdk");
+    let native = child(&text).replace("createType", "isNativeSnapshot=\"yes\"\ncreateType");
+    let flat = child(&descriptor("monolithicFlat", &["RW 2048 FLAT \"flat\" 0"]));
+    for (name, world, text) in [
+        ("native snapshot", embedded(&native), "storage array"),
+        (
+            "sector size",
+            embedded(&(text.clone() + "ddb.logicalSectorSize = \"1024\"\n")),
+            "logicalSectorSize",
+        ),
+        (
+            "inaccessible",
+            embedded(&text.replace("RW 2048", "NOACCESS 2048")),
+            "one sparse extent",
+        ),
+        (
+            "flat child",
+            World::default()
+                .with("disk.vmdk", flat)
+                .with("flat", vec![1; 2048 * SECTOR]),
+            "let a parent show",
+        ),
+    ] {
+        let world = world.with("base.vmdk", good());
+        let error = Disk::open("disk.vmdk", &world.options()).unwrap_err();
+        assert!(error.to_string().contains(text), "{name}: {error}");
+        let report = refused(name, &world);
+        assert_eq!(faults(&report), [(Fatal, Descriptor)], "{name}");
+        assert!(report.findings()[0].text.contains(text), "{name}");
     }
 }
 

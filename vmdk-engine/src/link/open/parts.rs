@@ -28,6 +28,12 @@ pub(super) struct Part {
     pub(super) is_writable: bool,
 }
 
+impl Part {
+    pub(super) fn is_stream(&self) -> bool {
+        matches!(&self.format, Format::Sparse(shape) if shape.is_compressed)
+    }
+}
+
 pub(super) enum Format {
     Flat { first: Sector },
     Sparse(SparseShape),

@@ -1,26 +1,25 @@
 //! Whether the descriptor as a whole can be opened in the way that is asked for.
 
 use super::error::LinkError;
-use super::parts::{Format, Part};
 use crate::descriptor::{ContentMark, Descriptor};
 use crate::disk::OpenOptions;
-use crate::error::{Cause, ErrorKind};
+use crate::error::{Cause, Error, ErrorKind};
 
 pub(super) fn check_descriptor(
     descriptor: &Descriptor,
     options: &OpenOptions,
 ) -> Result<(), LinkError> {
     check_sector_sizes(descriptor)?;
-    if options.is_writable() {
-        match descriptor.mark() {
-            Some(ContentMark::Cid(_)) => {}
-            Some(ContentMark::Generation(_)) => return Err(LinkError::BareCowd),
-            None => return Err(LinkError::NoContentId),
+    match descriptor.mark() {
+        Some(ContentMark::Generation(_)) if options.is_writable() => Err(LinkError::BareCowd),
+        Some(_) => Ok(()),
+        None if options.is_writable() => Err(LinkError::NoContentId),
+        None if descriptor.parent().is_some() => Err(LinkError::NamelessChild),
+        None => {
+            tracing::warn!("the descriptor has no content id");
+            Ok(())
         }
-    } else if descriptor.mark().is_none() {
-        tracing::warn!("the descriptor has no content id");
     }
-    Ok(())
 }
 
 fn check_sector_sizes(descriptor: &Descriptor) -> Result<(), LinkError> {
@@ -51,24 +50,26 @@ pub(in crate::link) fn expect_usable(descriptor: &Descriptor) -> Result<(), Unus
     check_sector_sizes(descriptor).map_err(Unusable)
 }
 
+/// Refuses what nobody opens, however whole each part of it is, and what no repair makes another disk of.
+pub(crate) fn expect_openable(descriptor: &Descriptor, has_streams: bool) -> Result<(), Error> {
+    check_sector_sizes(descriptor)?;
+    check_child(descriptor, has_streams)?;
+    Ok(())
+}
+
 /// Refuses children of a kind that cannot be one.
 ///
 /// Products have rules for more: COWD deltas lie over VMFS disks or each other only, and SESparse deltas likewise. But a
 /// chain with another link in it, converted by somebody, says by content id what belongs together all the same, and
 /// reads without doubt. So those rules bind who makes a child, not who opens one.
-pub(super) fn check_parent(descriptor: &Descriptor, parts: &[Part]) -> Result<(), LinkError> {
+pub(super) fn check_child(descriptor: &Descriptor, has_streams: bool) -> Result<(), LinkError> {
     if descriptor.parent().is_none() {
         return Ok(());
-    }
-    if descriptor.mark().is_none() {
-        return Err(LinkError::NamelessChild);
     }
     if descriptor.extents().iter().any(|line| line.kind.is_flat()) {
         return Err(LinkError::NoChild("flat"));
     }
-    let is_stream =
-        |part: &Part| matches!(&part.format, Format::Sparse(shape) if shape.is_compressed);
-    if parts.iter().any(is_stream) {
+    if has_streams {
         return Err(LinkError::NoChild("stream-optimised"));
     }
     if descriptor.is_native_snapshot() {
