@@ -11,7 +11,7 @@ use crate::extent::survey::read_sectors;
 use crate::extent::table::read_directory;
 use crate::layout::{FLAG_COMPRESSED, FLAG_REDUNDANT, FLAG_ZEROED, SparseHeader};
 use crate::storage::Storage;
-use crate::units::byte_position;
+use crate::units::{byte_position, clamped};
 
 /// Damages of one header.
 const MAX_DAMAGES: usize = 8;
@@ -84,6 +84,16 @@ impl Header {
                 notes.add(Severity::Fatal, FindingKind::Directory, None, what, why);
                 return Ok(None);
             }
+            if damage == Damage::DescriptorOverlap && hides_text(&shape) {
+                let why = impossible("nothing says which of the two is really there");
+                let what = damage.to_string();
+                notes.add(Severity::Error, FindingKind::Descriptor, None, what, why);
+                return Ok(Some(Self {
+                    found,
+                    mended,
+                    shape,
+                }));
+            }
             let done = mend(storage, &mut mended, &shape, damage, file)?;
             let repair = match damage {
                 // Parts of it may be readable, and what they name.
@@ -100,8 +110,12 @@ impl Header {
                 notes.add(severity, kind, None, damage.to_string(), repair);
             }
         }
+        let severity = match SparseShape::load(storage) {
+            Ok(_) => Severity::Error,
+            Err(_) => Severity::Fatal,
+        };
         notes.add(
-            Severity::Fatal,
+            severity,
             FindingKind::Header,
             None,
             "the header contradicts itself in more than one way",
@@ -224,6 +238,17 @@ fn mend(
             "the descriptor's area is made to end before it".to_owned()
         }
     })
+}
+
+/// Whether a directory has the place where the text begins, so that no shorter text is apart from it.
+fn hides_text(shape: &SparseShape) -> bool {
+    let Some(text) = shape.descriptor else {
+        return false;
+    };
+    [Some(shape.directory), shape.redundant_directory]
+        .into_iter()
+        .flatten()
+        .any(|start| clamped(start, shape.directory_len()).contains(text.start()))
 }
 
 fn use_copy_alone(header: &mut SparseHeader) -> String {

@@ -178,6 +178,28 @@ fn damage_that_is_repaired_to_what_the_disk_was() {
     }
 }
 
+/// Readers make of it what they can; no shorter text is apart from the directory.
+#[test]
+fn a_directory_where_the_text_begins() {
+    let image = SparseImage::monolithic(2048).build();
+    let world = world_of(patched(&image, &[u64_at(56, 1)]));
+    Disk::open("disk.vmdk", &world.options()).unwrap();
+    let report = refused("text", &world);
+    assert_eq!(report.worst(), Some(Error), "{}", lines(&report));
+    assert_eq!(faults(&report)[0], (Error, Descriptor));
+    // Nor is it fatal in a parent.
+    let text = SparseImage::monolithic(2048).text;
+    let text = child_of(&text, 2, 0x1f2e_3d4c, "base.vmdk");
+    let child = SparseImage {
+        text,
+        ..SparseImage::monolithic(2048)
+    };
+    let world = world_of(child.build()).with("base.vmdk", world.bytes("disk.vmdk"));
+    Disk::open("disk.vmdk", &world.options()).unwrap();
+    let report = check("disk.vmdk", &check_options(&world)).unwrap();
+    assert_eq!(report.worst(), Some(Error), "{}", lines(&report));
+}
+
 /// Where the usual place of a directory holds none, the other one does alone.
 #[test]
 fn a_directory_that_is_nowhere_to_be_found() {
