@@ -4,6 +4,7 @@
 //! that was cut off, as a download may be, is not whole, so that it takes a permission to close it behind its last good
 //! record.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use disk_units::{ByteLen, Sector, SectorCount, SectorRange};
@@ -222,6 +223,13 @@ impl Named {
     }
 }
 
+/// What a table turned out to have.
+enum Seen {
+    /// No record.
+    Empty,
+    Used,
+}
+
 struct Reader<'a> {
     storage: &'a dyn Storage,
     records: Records,
@@ -368,12 +376,28 @@ impl Reader<'_> {
         let mut buffer = vec![0; shape.grain.bytes()];
         let mut rest = records;
         let mut named = Named::default();
+        // Each is read once: a small file may name one table for more grains than anybody can look at.
+        let mut seen = BTreeMap::from([(0, Seen::Empty)]);
         for (table, start) in (0_u64..).zip(directory) {
             let first = table.saturating_mul(u64::from(shape.entries_per_table));
             let grains = first..first.saturating_add(u64::from(shape.entries_per_table));
             let is_own = |record: &Record| u64::from(record.grain) < grains.end;
             let (own, behind) = rest.split_at(rest.partition_point(is_own));
             rest = behind;
+            match seen.get(&start) {
+                Some(Seen::Empty) => {
+                    named.differs |= !own.is_empty();
+                    continue;
+                }
+                // A record is of one grain.
+                Some(Seen::Used) => {
+                    named.differs = true;
+                    let why = format!("the grain table at sector {start} is that of other grains");
+                    named.note(first, why);
+                    continue;
+                }
+                None => {}
+            }
             let Some(entries) = self.table(start) else {
                 named.differs = true;
                 named.note(
@@ -382,6 +406,12 @@ impl Reader<'_> {
                 );
                 continue;
             };
+            if entries.iter().all(|entry| *entry <= 1) {
+                seen.insert(start, Seen::Empty);
+                named.differs |= !own.is_empty();
+                continue;
+            }
+            seen.insert(start, Seen::Used);
             let mut own = own.iter().peekable();
             for (grain, entry) in grains.zip(entries) {
                 let record = own.next_if(|record| u64::from(record.grain) == grain);
@@ -415,12 +445,9 @@ impl Reader<'_> {
         }
     }
 
-    /// The entries of the table at `start`; `None` if none can be there.
+    /// The entries of the table at `start`, which is not 0; `None` if none can be there.
     fn table(&self, start: u32) -> Option<Vec<u32>> {
         let length = usize::try_from(self.shape.entries_per_table).unwrap_or(0);
-        if start == 0 {
-            return Some(vec![0; length]);
-        }
         let bytes = read_sectors(self.storage, start, self.shape.table_len().get()).ok()?;
         let mut entries = little_endian(&bytes);
         entries.truncate(length);

@@ -47,7 +47,10 @@ fn a_damaged_tail_is_made_anew() {
     let mut table = good.clone();
     let first = super::support::image::entry(good, image.directory, 0);
     put_entry(&mut table, u64::from(first), 1, 128);
+    let mut shared = good.clone();
+    put_entry(&mut shared, image.directory, 1, first);
     for (name, bytes, severity) in [
+        ("one table for all grains", shared, Error),
         ("end of stream cut off", cut(end - SECTOR), Fatal),
         ("footer cut off", cut(end - 3 * SECTOR), Fatal),
         ("footer cut in two", cut(end - SECTOR - 100), Fatal),
