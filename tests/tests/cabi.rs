@@ -21,15 +21,15 @@ fn disk(kind: Kind) -> (TempDir, PathBuf, PathBuf) {
     (folder, disk, raw)
 }
 
-/// The program `tests/c/tour.c`, compiled strictly as `language`.
-fn tour(folder: &Path, compiler: &str, language: &[&str]) -> PathBuf {
-    let program = folder.join("tour");
+/// The program in `tests/c` of this name, compiled strictly as `language`.
+fn program(folder: &Path, name: &str, compiler: &str, language: &[&str]) -> PathBuf {
+    let program = folder.join(name);
     let libdir = artefact::libdir();
     run(command(compiler)
         .args(language)
         .args(["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-g", "-I"])
         .arg(libdir.join("include"))
-        .arg(artefact::repository().join("tests/c/tour.c"))
+        .arg(artefact::repository().join(format!("tests/c/{name}.c")))
         .args(["-x", "none", "-L"])
         .arg(libdir.join("lib64"))
         .arg("-l:libvixDiskLib.so.8")
@@ -50,7 +50,7 @@ fn said<'a>(printed: &'a str, word: &str) -> Vec<&'a str> {
 /// Runs the program on a disk of every kind; `wrapper` may be a checker.
 fn tour_of_every_kind(compiler: &str, language: &[&str], wrapper: impl Fn(&Path) -> Command) {
     let programs = tempfile::tempdir().expect("there is room");
-    let program = tour(programs.path(), compiler, language);
+    let program = program(programs.path(), "tour", compiler, language);
     for kind in Kind::ALL {
         let (folder, disk, raw) = disk(kind);
         let output = folder.path().join("output");
@@ -114,12 +114,33 @@ fn blocks_are_where_the_data_is(printed: &str, raw: &Path) {
     assert_eq!(lost, None, "data outside the blocks");
 }
 
+/// Runs the program that makes, changes and removes disks; what it leaves is a disk with the content that it wrote.
+fn life_of_a_disk(compiler: &str, language: &[&str], wrapper: impl Fn(&Path) -> Command) {
+    let folder = tempfile::tempdir().expect("there is room");
+    let program = program(folder.path(), "life", compiler, language);
+    let disks = folder.path().join("disks");
+    fs::create_dir(&disks).expect("made");
+    let output = folder.path().join("output");
+    run(wrapper(&program).arg(&disks).arg(&output));
+    let names: Vec<_> = fs::read_dir(&disks)
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").file_name())
+        .collect();
+    assert_eq!(names, ["whole.vmdk"]);
+    let disk = disks.join("whole.vmdk");
+    let found = folder.path().join("found");
+    convert_to_raw(&disk, &found);
+    assert!(same_content(&output, &found));
+    assert!(checks_clean(&disk));
+}
+
 #[test]
 fn a_program_in_c11() {
     if !need::have(&["qemu-img", "cc"]) {
         return;
     }
     tour_of_every_kind("cc", &["-std=c11", "-x", "c"], |program| command(program));
+    life_of_a_disk("cc", &["-std=c11", "-x", "c"], |program| command(program));
 }
 
 #[test]
@@ -130,6 +151,9 @@ fn a_program_in_cxx17() {
     tour_of_every_kind("c++", &["-std=c++17", "-x", "c++"], |program| {
         command(program)
     });
+    life_of_a_disk("c++", &["-std=c++17", "-x", "c++"], |program| {
+        command(program)
+    });
 }
 
 /// No invalid access, no use of what was not set, and nothing left when the library was stopped.
@@ -138,7 +162,7 @@ fn valgrind_finds_nothing() {
     if !need::have(&["qemu-img", "cc", "valgrind"]) {
         return;
     }
-    tour_of_every_kind("cc", &["-std=c11", "-x", "c"], |program| {
+    let under_valgrind = |program: &Path| {
         let mut valgrind = command("valgrind");
         valgrind.args([
             "--quiet",
@@ -147,9 +171,13 @@ fn valgrind_finds_nothing() {
             "--leak-check=full",
             "--errors-for-leak-kinds=definite,indirect,possible",
         ]);
+        let known = artefact::repository().join("tests/c/valgrind.supp");
+        valgrind.arg(format!("--suppressions={}", known.display()));
         valgrind.arg(program);
         valgrind
-    });
+    };
+    tour_of_every_kind("cc", &["-std=c11", "-x", "c"], under_valgrind);
+    life_of_a_disk("cc", &["-std=c11", "-x", "c"], under_valgrind);
 }
 
 #[test]

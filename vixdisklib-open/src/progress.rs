@@ -48,11 +48,29 @@ impl Told<'_> {
         for percent in [first, percent] {
             if percent >= self.next {
                 self.next = percent + 1;
-                let outer = IS_TELLING.replace(true);
+                let _telling = Telling::begin();
                 (self.listener)(percent);
-                IS_TELLING.set(outer);
             }
         }
+    }
+}
+
+/// While one lives, this thread runs a progress function.
+struct Telling {
+    outer: bool,
+}
+
+impl Telling {
+    fn begin() -> Self {
+        Self {
+            outer: IS_TELLING.replace(true),
+        }
+    }
+}
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        IS_TELLING.set(self.outer);
     }
 }
 

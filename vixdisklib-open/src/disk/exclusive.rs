@@ -164,3 +164,42 @@ fn expect_two(parent: &Arc<OpenDisk>, child: &Arc<OpenDisk>) -> Result<(), Failu
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use disk_units::SectorCount;
+    use vmdk_engine::{CreateOptions, unwatched};
+
+    use super::*;
+    use crate::disk::Mode;
+
+    #[test]
+    fn a_panic_in_an_operation_closes_the_disk_and_harms_nothing_else() {
+        let folder = tempfile::tempdir().expect("writable");
+        let path = folder.path().join("disk.vmdk");
+        let options = CreateOptions::new(DiskKind::MonolithicSparse, SectorCount::new(2048));
+        Disk::create(&path, &options, &mut unwatched)
+            .and_then(Disk::close)
+            .expect("made");
+        let mode = Mode {
+            writable: true,
+            ..Mode::default()
+        };
+        let disk = OpenDisk::open(&path, mode).expect("opened");
+        let shrink = || disk.shrink(&mut |_| panic!("injected by a test"));
+        assert!(catch_unwind(AssertUnwindSafe(shrink)).is_err());
+        let failure = disk.info().expect_err("closed");
+        assert_eq!(failure.code(), VixError::INVALID_HANDLE);
+
+        // Nothing is locked or flagged any more.
+        let again = OpenDisk::open(&path, mode).expect("opened");
+        let mut last = 0;
+        again
+            .shrink(&mut |percent| last = percent)
+            .expect("a whole disk");
+        assert_eq!(last, 100);
+        again.close().expect("closed");
+    }
+}
