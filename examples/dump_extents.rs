@@ -55,11 +55,8 @@ fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let chunk = ChunkSize::new(SectorCount::new(arguments.chunk))?;
-    let disk = common::open_disk(
-        arguments.libdir.as_ref(),
-        &arguments.disk,
-        OpenFlags::READ_ONLY,
-    )?;
+    let connection = common::connect(arguments.libdir.as_ref(), false)?;
+    let disk = connection.open_disk(&arguments.disk, OpenFlags::READ_ONLY)?;
     let chunks = disk.chunks(SectorRange::whole(disk.capacity()), chunk)?;
     let out = BufWriter::new(io::stdout().lock());
     if arguments.json {

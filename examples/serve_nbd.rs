@@ -128,7 +128,8 @@ fn open(arguments: &Arguments, sample: Option<&Sample>) -> Result<SharedDisk, Bo
         (None, Some(sample)) => sample,
         (None, None) => unreachable!("there is a sample if there is no disk"),
     };
-    let open = |flags| common::open_disk(arguments.libdir.as_ref(), path, flags);
+    let connection = common::connect(arguments.libdir.as_ref(), false)?;
+    let open = |flags| connection.open_disk(path, flags);
     let disk = if arguments.read_only || sample.is_some() {
         open(OpenFlags::READ_ONLY)?
     } else {

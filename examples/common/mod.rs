@@ -1,24 +1,21 @@
-//! What the examples share: opening a disk, and one line for an error.
+//! What the examples share: finding the library, and one line for an error.
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use vixdisklib::{Connection, Disk, Library, OpenFlags};
+use vixdisklib::{Backend, Connection, Library};
 
-/// Opens a local disk with the library in `libdir`, or with the embedded engine.
-pub(crate) fn open_disk(
+/// Connects to the disks of this machine with the library in `libdir`, or with the embedded engine; `statistics` has its
+/// calls counted.
+pub(crate) fn connect(
     libdir: Option<&PathBuf>,
-    disk: &Path,
-    flags: OpenFlags,
-) -> vixdisklib::Result<Disk> {
-    connect(libdir)?.open_disk(disk, flags)
-}
-
-fn connect(libdir: Option<&PathBuf>) -> vixdisklib::Result<Connection> {
-    let library = match libdir {
-        Some(folder) => Library::load(folder)?,
-        None => Library::embedded()?,
+    statistics: bool,
+) -> vixdisklib::Result<Connection> {
+    let backend = match libdir {
+        Some(folder) => Backend::Library(folder.clone()),
+        None => Backend::Embedded,
     };
+    let library = Library::builder(backend).statistics(statistics).open()?;
     library.connect_local()
 }
 

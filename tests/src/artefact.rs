@@ -21,6 +21,12 @@ pub fn dump_extents() -> Command {
     Command::new(program("dump_extents"))
 }
 
+/// A command for the program `copy`.
+#[must_use]
+pub fn copy() -> Command {
+    Command::new(program("copy"))
+}
+
 /// A command for the program `serve_nbd`.
 #[must_use]
 pub fn serve_nbd() -> Command {

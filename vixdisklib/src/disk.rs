@@ -16,7 +16,7 @@ use crate::capability::Capabilities;
 use crate::connection::{Connection, OpenFlags};
 use crate::database::Database;
 use crate::error::Result;
-use crate::extents::{ChunkSize, Chunks, Extent, ExtentSource as _, Extents};
+use crate::extents::{ChunkSize, Chunks, Extent, ExtentDetail, ExtentSource as _, Extents};
 use crate::info::DiskInfo;
 use crate::shared::SharedDisk;
 use crate::transport::Transport;
@@ -211,7 +211,13 @@ impl Disk {
     }
 
     /// The extents of a range as fine as the library can tell: to the sector with
-    /// [`Capabilities::exact_extents`], else in chunks of 128 sectors, the tail of the disk counting as data.
+    /// [`Capabilities::exact_extents`], else in chunks of 128 sectors, the tail of the disk counting as data. Where the
+    /// library's call does not work on this disk, all of it counts as data; [`extent_detail`](Self::extent_detail) says so.
+    ///
+    /// VDDK describes what is allocated, which may be zero all the same: on NFS it is the whole disk. Through a handle that
+    /// writes, what was written since it was opened may be missing, so ask one that was opened afterwards (release notes of
+    /// VDDK 6.7); the embedded engine is always current. Of local disks VDDK's answers are not reliable (manual of
+    /// nbdkit's VDDK plugin). Blocks while it asks, in large parts, as each answer of a server takes long.
     ///
     /// # Errors
     /// [`ErrorKind::OutOfRange`](crate::ErrorKind::OutOfRange) past the end.
@@ -220,6 +226,12 @@ impl Disk {
     pub fn extents(&self, range: SectorRange) -> Result<Extents<'_>> {
         self.facts().check_extents(range)?;
         Ok(Extents::new(&self.open, range, ChunkSize::MIN))
+    }
+
+    /// How well the library knows the extents of this disk. May ask it, once, and then blocks.
+    #[must_use]
+    pub fn extent_detail(&self) -> ExtentDetail {
+        self.open.extent_detail()
     }
 
     /// The extents of a range in chunks: one that holds any data counts as data.

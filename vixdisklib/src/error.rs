@@ -79,6 +79,8 @@ pub enum ErrorKind {
     StorageFull,
     /// Reading or writing failed.
     Io,
+    /// The caller ended it.
+    Cancelled,
     /// Anything else that the library reports.
     Other,
 }
@@ -145,6 +147,8 @@ pub enum Operation {
     Attach,
     /// `VixDiskLib_WriteMetadata`.
     WriteMetadata,
+    /// Copying a disk.
+    Copy,
     /// Serving a disk.
     Serve,
 }
@@ -182,6 +186,7 @@ impl Operation {
             Self::Repair => "repairing disk",
             Self::Attach => "attaching disk",
             Self::WriteMetadata => "writing metadata of disk",
+            Self::Copy => "copying",
             Self::Serve => "serving",
         }
     }
@@ -536,6 +541,7 @@ fn kind_of(code: VixError) -> ErrorKind {
             ErrorKind::StorageFull,
             &[VixError::DISK_FULL, VixError::FILE_TOO_BIG],
         ),
+        (ErrorKind::Cancelled, &[VixError::CANCELLED]),
         (ErrorKind::Io, &[VixError::FILE_ERROR, VixError::DISK_NOIO]),
     ];
     groups

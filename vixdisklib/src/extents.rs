@@ -1,13 +1,16 @@
 //! Which parts of a disk hold data: exact where the library can tell, in chunks where it cannot.
 
 mod blocks;
+mod changed;
 mod chunks;
 mod exact;
 
+pub use changed::{ChangedAreas, Within};
 pub use chunks::Chunks;
 
 use std::fmt;
 use std::mem;
+use std::sync::Arc;
 
 use disk_units::{Sector, SectorCount, SectorRange};
 use vixdisklib_sys::{VIXDISKLIB_MAX_CHUNK_SIZE, VIXDISKLIB_MIN_CHUNK_SIZE};
@@ -58,6 +61,18 @@ impl Extent {
             .flatten()
             .map(|range| Self { range, ..self })
     }
+}
+
+/// How well a library knows which parts of a disk hold data.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum ExtentDetail {
+    /// To the sector, up to the end of the disk.
+    Exact,
+    /// In chunks of at least 128 sectors; what the last whole chunk leaves of the disk counts as data.
+    Chunks,
+    /// Not at all, so everything counts as data; the error says why.
+    Unknown(Arc<Error>),
 }
 
 /// The size of the pieces in which a disk is described, in sectors: 128 to 131072.
@@ -135,7 +150,9 @@ pub(crate) trait ExtentSource {
 
 /// The extents of a range, in order, without gap or overlap; neighbours differ.
 ///
-/// They are asked for as the iterator goes, so memory is bounded whatever the capacity. After an error it ends.
+/// They are asked for as the iterator goes, so memory is bounded whatever the capacity: by 1024 extents at a time where
+/// they are exact, else by the longest answer that VixDiskLib gives, of 262,144 runs. After an error it ends: the range of
+/// the error is what could not be described, and taking it for data is always right.
 #[must_use]
 pub struct Extents<'disk> {
     source: &'disk (dyn ExtentSource + 'disk),
@@ -168,6 +185,27 @@ impl<'disk> Extents<'disk> {
             page: Vec::new().into_iter(),
             merge: Merge::default(),
         }
+    }
+
+    /// Leaves out all before `sector`, without asking for what has not been asked for; the extent there may be cut.
+    fn skip_to(&mut self, sector: Sector) {
+        let is_before = |extent: &Extent| extent.range.end() <= sector;
+        if !self.merge.ahead.as_ref().is_none_or(is_before) {
+            return;
+        }
+        self.merge.ahead = None;
+        let waiting = self.page.as_slice().partition_point(is_before);
+        if waiting > 0 {
+            self.page.nth(waiting - 1);
+        }
+        if self.page.len() == 0 {
+            self.rest = self.rest.split_at(sector).1;
+        }
+    }
+
+    /// Leaves out all from `sector` on that has not been asked for.
+    fn stop_at(&mut self, sector: Sector) {
+        self.rest = self.rest.split_at(sector).0;
     }
 }
 
@@ -231,5 +269,7 @@ impl Merge {
     }
 }
 
+#[cfg(all(test, feature = "embedded"))]
+mod replay;
 #[cfg(test)]
 mod tests;

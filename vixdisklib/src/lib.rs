@@ -51,6 +51,7 @@ mod api;
 mod buffer;
 mod capability;
 mod connection;
+mod copy;
 mod database;
 mod disk;
 mod error;
@@ -79,11 +80,12 @@ pub use connection::{
     CheckReport, CloneOptions, ConnectOptions, Connection, CreateOptions, GrowGeometry, Health,
     OpenFlags,
 };
+pub use copy::{CopyOptions, CopyProgress, CopySource, CopyTarget, copy};
 pub use database::{Database, DiskUuid, MetadataKey};
 pub use disk::{Disk, ZeroMode};
 pub use disk_units::{ByteLen, SECTOR_SIZE, Sector, SectorCount, SectorRange};
 pub use error::{Context, Error, ErrorKind, Hint, Operation, Result, Retry};
-pub use extents::{ChunkSize, Chunks, Extent, Extents};
+pub use extents::{ChangedAreas, ChunkSize, Chunks, Extent, ExtentDetail, Extents, Within};
 pub use info::{Adapter, DiskInfo, Geometry};
 pub use kind::DiskKind;
 pub use library::{Backend, Library, LibraryBuilder};

@@ -10,7 +10,7 @@ use crate::buffer::AlignedBuf;
 use crate::capability::Capabilities;
 use crate::disk::{Disk, Facts, LONGEST_REQUEST, OpenDisk, ZeroMode, pieces};
 use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::extents::{ChunkSize, Chunks, Extent, ExtentSource, Extents};
+use crate::extents::{ChunkSize, Chunks, Extent, ExtentDetail, ExtentSource, Extents};
 use crate::info::DiskInfo;
 use crate::transport::Transport;
 use crate::worker::Worker;
@@ -186,6 +186,15 @@ impl SharedDisk {
     pub fn extents(&self, range: SectorRange) -> Result<Extents<'_>> {
         self.facts.check_extents(range)?;
         Ok(Extents::new(self, range, ChunkSize::MIN))
+    }
+
+    /// As [`Disk::extent_detail`].
+    #[must_use]
+    pub fn extent_detail(&self) -> ExtentDetail {
+        match &*self.access {
+            Access::Direct(disk) => disk.0.extent_detail(),
+            Access::Queued(worker) => worker.run(|disk| disk.extent_detail()),
+        }
     }
 
     /// As [`Disk::chunks`].

@@ -30,7 +30,7 @@ use crate::library::{Backend, Library};
 use crate::params::{ConnectParams, Credentials, Spec};
 
 /// The functions that VDDK has since 6.7.
-static VDDK: FnTable = FnTable {
+pub(crate) static VDDK: FnTable = FnTable {
     ext_write_zeroes: None,
     ext_trim: None,
     ext_query_extents: None,
@@ -38,7 +38,7 @@ static VDDK: FnTable = FnTable {
     ..TABLE
 };
 
-fn start(api: &'static Api) -> Library {
+pub(crate) fn start(api: &'static Api) -> Library {
     Library::builder(Backend::Embedded)
         .start(api, None)
         .expect("starts")

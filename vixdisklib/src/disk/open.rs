@@ -28,7 +28,7 @@ use crate::buffer::AlignedBuf;
 use crate::capability::Capabilities;
 use crate::connection::{Connection, OpenFlags};
 use crate::error::{Context, Error, ErrorKind, Location, Operation, Result};
-use crate::extents::{BlockQuery, ChunkSize, Extent, ExtentSource, query_exact};
+use crate::extents::{BlockQuery, ChunkSize, Extent, ExtentDetail, ExtentSource, query_exact};
 use crate::info::DiskInfo;
 use crate::process::Birth;
 use crate::transport::Transport;
@@ -358,6 +358,31 @@ impl OpenDisk {
             .map_err(|error| error.with_range(range))
     }
 
+    /// How well the extents are known; may ask the library, once.
+    pub(crate) fn extent_detail(&self) -> ExtentDetail {
+        let capabilities = self.facts.capabilities;
+        if capabilities.exact_extents {
+            return ExtentDetail::Exact;
+        }
+        if !capabilities.allocated_blocks {
+            let text = "the library has no such call, VDDK 6.7 does";
+            let error = Error::new(ErrorKind::Unsupported, Operation::Extents, text);
+            return ExtentDetail::Unknown(Arc::new(self.facts.locate(error)));
+        }
+        self.settle_for_blocking();
+        let (api, handle, blocks) = (self.api, self.handle, Arc::clone(&self.blocks));
+        let facts = Arc::clone(&self.facts);
+        let failure = self.connection.library().control(move || {
+            let handle: Handle = handle;
+            Ok(blocks.failure(api, handle.0, &facts))
+        });
+        match failure {
+            Ok(None) => ExtentDetail::Chunks,
+            Ok(Some(error)) => ExtentDetail::Unknown(error),
+            Err(error) => ExtentDetail::Unknown(Arc::new(self.facts.locate(error))),
+        }
+    }
+
     /// Closes now and returns the error; `drop` finds nothing left to do.
     pub(crate) fn close(mut self) -> Result<()> {
         let closed = self.close_handle();
@@ -428,10 +453,10 @@ impl ExtentSource for OpenDisk {
             query_exact(self.api, self.handle.0, range)
         } else if capabilities.allocated_blocks {
             let (api, handle, blocks) = (self.api, self.handle, Arc::clone(&self.blocks));
-            let capacity = self.facts.info.capacity;
+            let facts = Arc::clone(&self.facts);
             self.connection.library().control(move || {
                 let handle: Handle = handle;
-                blocks.page(api, handle.0, capacity, range, chunk)
+                blocks.page(api, handle.0, &facts, range, chunk)
             })
         } else {
             Ok(vec![Extent::unknown(range)])

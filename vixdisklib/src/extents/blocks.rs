@@ -2,10 +2,14 @@
 //!
 //! The call takes start and length in whole chunks, at most 524,288 of them, and refuses the part of the last chunk
 //! that a disk does not fill (Virtual Disk Programming Guide; VDDK release notes): that tail, and a disk smaller
-//! than a chunk, count as data. The call may exist without working on a disk, so one small query finds out first.
+//! than a chunk, count as data. The call may exist without working on a disk, so one small query finds out first, and
+//! what the library logs about that is kept low.
+//!
+//! What a library lists is believed as long as it is in order: runs that touch are joined. Runs that are not sorted,
+//! overlap, or leave what was asked for are an error, since nothing else of such a list can be trusted.
 
 use std::ptr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use disk_units::{Sector, SectorCount, SectorRange};
 use vixdisklib_sys::{
@@ -14,13 +18,15 @@ use vixdisklib_sys::{
 
 use super::{ChunkSize, Extent};
 use crate::api::Api;
+use crate::disk::Facts;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::log;
 
 /// What is known of the call on one disk.
 #[derive(Debug, Default)]
 pub(crate) struct BlockQuery {
-    works: OnceLock<bool>,
+    /// Why the call cannot be used, once it was tried.
+    failure: OnceLock<Option<Arc<Error>>>,
 }
 
 impl BlockQuery {
@@ -29,32 +35,40 @@ impl BlockQuery {
         &self,
         api: &Api,
         handle: VixDiskLibHandle,
-        capacity: SectorCount,
+        facts: &Facts,
         range: SectorRange,
         chunk: ChunkSize,
     ) -> Result<Vec<Extent>> {
-        let Some(window) = window(capacity, range, chunk) else {
+        let Some(window) = window(facts.info.capacity, range, chunk) else {
             return Ok(vec![Extent::unknown(range)]);
         };
-        if !self.works(api, handle) {
+        if self.failure(api, handle, facts).is_some() {
             return Ok(vec![Extent::unknown(range)]);
         }
         let blocks = query(api, handle, window, chunk)?;
         runs(range, window, &blocks)
     }
 
-    /// Whether the call works on this disk; asked once. The caller has seen that the disk has a whole chunk.
-    fn works(&self, api: &Api, handle: VixDiskLibHandle) -> bool {
-        *self.works.get_or_init(|| {
-            let probe = SectorRange::whole(ChunkSize::MIN.sectors());
-            match log::quietly(|| query(api, handle, probe, ChunkSize::MIN)) {
-                Ok(_) => true,
-                Err(error) => {
-                    tracing::debug!(%error, "allocation cannot be asked for; all counts as data");
-                    false
-                }
-            }
-        })
+    /// Why the call cannot be used on this disk; asked once, on the control thread.
+    pub(crate) fn failure(
+        &self,
+        api: &Api,
+        handle: VixDiskLibHandle,
+        facts: &Facts,
+    ) -> Option<Arc<Error>> {
+        let failure = self.failure.get_or_init(|| {
+            let probe = ChunkSize::MIN.sectors();
+            let tried = if facts.info.capacity < probe {
+                let text = format!("a disk below {probe} sectors has no chunk to ask for");
+                Err(Error::new(ErrorKind::Unsupported, Operation::Extents, text))
+            } else {
+                log::quietly(|| query(api, handle, SectorRange::whole(probe), ChunkSize::MIN))
+            };
+            let error = facts.locate(tried.err()?);
+            tracing::debug!(%error, "allocation cannot be asked for; all counts as data");
+            Some(Arc::new(error))
+        });
+        failure.clone()
     }
 }
 
@@ -141,7 +155,10 @@ fn query(
     let length = unsafe { (*list).numBlocks };
     // SAFETY: the field lies inside the same list; taking its address reads nothing.
     let first: *const VixDiskLibBlock = unsafe { &raw const (*list).blocks }.cast();
-    let blocks = (0..length as usize)
+    // Blocks are whole chunks, so a longer list overlaps, and need not be as long as it says.
+    let most = window.count().get() / chunk.sectors().get();
+    let listed = if u64::from(length) <= most { length } else { 0 };
+    let blocks = (0..listed as usize)
         .map(|index| {
             // SAFETY: the array really has `numBlocks` entries, all in one allocation.
             let entry = unsafe { first.add(index) };
@@ -154,6 +171,10 @@ fn query(
     let freed = unsafe { free(list) };
     if freed != VixError::OK {
         tracing::debug!(code = freed.0, "freeing a block list failed");
+    }
+    if listed != length {
+        let text = format!("the library lists {length} runs where {most} chunks were asked for");
+        return Err(Error::new(ErrorKind::Other, Operation::Extents, text));
     }
     blocks.ok_or_else(|| {
         Error::new(

@@ -1,0 +1,124 @@
+//! Where a copy reads.
+
+use disk_units::{SectorCount, SectorRange};
+
+use super::plan::Step;
+use super::writer::Work;
+use crate::aio::IoFuture;
+use crate::buffer::AlignedBuf;
+use crate::disk::Disk;
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::extents::Extents;
+use crate::shared::SharedDisk;
+
+/// The disk that [`copy`](crate::copy()) reads: a reference to a [`Disk`] or a [`SharedDisk`] becomes one.
+#[derive(Clone, Copy, Debug)]
+pub struct CopySource<'disk>(Kind<'disk>);
+
+#[derive(Clone, Copy, Debug)]
+enum Kind<'disk> {
+    Disk(&'disk Disk),
+    Shared(&'disk SharedDisk),
+}
+
+impl<'disk> From<&'disk Disk> for CopySource<'disk> {
+    fn from(disk: &'disk Disk) -> Self {
+        Self(Kind::Disk(disk))
+    }
+}
+
+impl<'disk> From<&'disk SharedDisk> for CopySource<'disk> {
+    fn from(disk: &'disk SharedDisk) -> Self {
+        Self(Kind::Shared(disk))
+    }
+}
+
+impl<'disk> CopySource<'disk> {
+    pub(super) fn capacity(&self) -> SectorCount {
+        match self.0 {
+            Kind::Disk(disk) => disk.capacity(),
+            Kind::Shared(disk) => disk.capacity(),
+        }
+    }
+
+    /// The extents of the whole disk.
+    pub(super) fn extents(&self) -> Result<Extents<'disk>> {
+        let whole = SectorRange::whole(self.capacity());
+        match self.0 {
+            Kind::Disk(disk) => disk.extents(whole),
+            Kind::Shared(disk) => disk.extents(whole),
+        }
+    }
+
+    /// An error of a copy from this disk.
+    pub(super) fn failure(&self, kind: ErrorKind, text: impl Into<String>) -> Error {
+        let name = match self.0 {
+            Kind::Disk(disk) => disk.name(),
+            Kind::Shared(disk) => disk.name(),
+        };
+        Error::new(kind, Operation::Copy, text).with_path(name)
+    }
+}
+
+/// Starts reads, and keeps the memory of those that are done.
+pub(super) struct Reader<'disk> {
+    source: CopySource<'disk>,
+    free: Vec<AlignedBuf>,
+}
+
+/// A step that was started.
+pub(super) enum Reading {
+    Ready(Result<Work>),
+    Underway(SectorRange, IoFuture),
+}
+
+impl<'disk> Reader<'disk> {
+    pub(super) fn new(source: &CopySource<'disk>) -> Self {
+        Self {
+            source: *source,
+            free: Vec::new(),
+        }
+    }
+
+    pub(super) fn start(&mut self, step: Step) -> Reading {
+        match step {
+            Step::Zero(range) => Reading::Ready(Ok(Work::Zero(range))),
+            Step::Skip(range) => Reading::Ready(Ok(Work::Skip(range))),
+            Step::Read(range) => {
+                let mut buf = self.buffer(range.count());
+                match self.source.0 {
+                    Kind::Disk(disk) => {
+                        Reading::Underway(range, disk.read_async(range.start(), buf))
+                    }
+                    Kind::Shared(disk) => {
+                        let read = disk.read_at(range.start(), &mut buf);
+                        Reading::Ready(read.map(|()| Work::Data(range, buf)))
+                    }
+                }
+            }
+        }
+    }
+
+    /// Most requests have one length, so most buffers fit again.
+    fn buffer(&mut self, count: SectorCount) -> AlignedBuf {
+        let last = self.free.pop().filter(|buf| buf.sectors() == count);
+        last.unwrap_or_else(|| AlignedBuf::new(count))
+    }
+
+    pub(super) fn recycle(&mut self, buf: Option<AlignedBuf>) {
+        self.free.extend(buf);
+    }
+}
+
+impl Reading {
+    /// Waits for the data.
+    pub(super) fn wait(self) -> Result<Work> {
+        match self {
+            Self::Ready(work) => work,
+            Self::Underway(range, future) => {
+                let (done, buf) = future.wait();
+                done.map(|()| Work::Data(range, buf))
+            }
+        }
+    }
+}
