@@ -76,6 +76,15 @@ impl Failure {
         }
     }
 
+    /// The same as the answer to a question.
+    #[cold]
+    pub(crate) fn expected(self) -> Self {
+        match self.account {
+            Account::Warning(why) => Self::note(self.code, why),
+            Account::Silent | Account::Note(_) => self,
+        }
+    }
+
     pub(crate) fn code(&self) -> VixError {
         self.code
     }

@@ -171,6 +171,14 @@ fn what_does_not_fit_has_a_code_and_leaves_the_child_as_it_was() {
         let child = open(connection, child, READ_WRITE | child_flags).expect("opened");
         assert_eq!(write(child, 0, &pattern(128, 7)), Ok(()), "{name}");
         assert_eq!(is_attach_possible(parent, child), code, "{name}");
+        let lines = logged(&[
+            "VixDiskLib_IsAttachPossible",
+            folder.to_str().expect("UTF-8"),
+        ]);
+        assert!(
+            lines.iter().all(|(kind, _)| *kind == "log") && !lines.is_empty(),
+            "{name}: {lines:?}"
+        );
         read(parent, 0, 1).expect("asking does no harm");
         assert_eq!(attach(parent, child), code, "{name}");
         assert_eq!(read(parent, 0, 1), Err(VixError::INVALID_HANDLE), "{name}");

@@ -171,35 +171,22 @@ fn a_disk_grows_and_keeps_its_content() {
         let (_, cylinders, heads) = geometry(&path);
         assert_eq!(grow(connection, &path, 9001, 0), VixError::OK, "{kind:?}");
         assert_eq!(geometry(&path), (9001, cylinders, heads), "{kind:?}");
-        assert_eq!(grow(connection, &path, 70_000, 2), VixError::OK, "{kind:?}");
+        assert_eq!(grow(connection, &path, 20_000, 2), VixError::OK, "{kind:?}");
         assert!(geometry(&path).1 > cylinders, "{kind:?}");
-        data.resize(70_000 * SECTOR, 0);
-        assert!(content_in_parts(connection, &path) == data, "{kind:?}");
+        data.resize(20_000 * SECTOR, 0);
+        assert!(content(connection, &path) == data, "{kind:?}");
         if let Some(seen) = content_by_qemu(&path) {
             assert!(seen == data, "{kind:?} by qemu-img");
         }
-        for less in [0, 1, 69_999, 70_000] {
+        for less in [0, 1, 19_999, 20_000] {
             let code = grow(connection, &path, less, 1);
             assert_eq!(code, VixError::INVALID_ARG, "{kind:?} to {less}");
         }
         let code = grow(connection, &path, u64::MAX, 1);
         assert_eq!(code, VixError::FILE_TOO_BIG, "{kind:?}");
-        assert_eq!(geometry(&path).0, 70_000);
+        assert_eq!(geometry(&path).0, 20_000);
     }
     assert_eq!(disconnect(connection), VixError::OK);
-}
-
-/// The content of a disk that is longer than a buffer of the tests.
-fn content_in_parts(connection: VixDiskLibConnection, path: &Path) -> Vec<u8> {
-    let disk = open(connection, path, READ_ONLY).expect("opened");
-    let end = capacity(disk);
-    let mut data = Vec::new();
-    for start in (0..end).step_by(1 << 15) {
-        let count = (end - start).min(1 << 15);
-        data.extend(read(disk, start, count).expect("read"));
-    }
-    assert_eq!(close(disk), VixError::OK);
-    data
 }
 
 #[test]
@@ -234,10 +221,9 @@ fn disks_that_do_not_grow_have_codes() {
         create(connection, &stream, &create_params(STREAM, 128)),
         Ok(())
     );
-    let code = grow(connection, &stream, 256, 0);
-    assert!(
-        [VixError::DISK_NOTSUPPORTED, VixError::FILE_READ_ONLY].contains(&code),
-        "{code:?}"
+    assert_eq!(
+        grow(connection, &stream, 256, 0),
+        VixError::DISK_NOTSUPPORTED
     );
     assert_eq!(
         grow(connection, &folder.join("none.vmdk"), 256, 0),

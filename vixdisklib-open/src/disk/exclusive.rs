@@ -117,7 +117,7 @@ impl OpenDisk {
         above
             .engine()?
             .can_attach(below.engine()?)
-            .map_err(|error| child.explain(&error))
+            .map_err(|error| child.explain(&error).expected())
     }
 
     /// The engine of a disk that becomes a part of another one.
