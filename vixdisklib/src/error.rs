@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use disk_units::SectorRange;
 use vixdisklib_sys::VixError;
 
+use crate::cleanup::Cleaned;
 use crate::log::LogLine;
 use crate::transport::Transport;
 
@@ -51,6 +52,8 @@ pub enum ErrorKind {
     Initialization,
     /// The process was forked after the library was started: only the process that started it can use it.
     Forked,
+    /// What was made from it is still open.
+    InUse,
     /// The back end has no such function, or not for this kind of disk.
     Unsupported,
     /// An argument is wrong: a string, a flag, an alignment, a buffer length.
@@ -101,6 +104,14 @@ pub enum Operation {
     Connect,
     /// `VixDiskLib_Disconnect`.
     Disconnect,
+    /// `VixDiskLib_GetConnectParams`.
+    ConnectParams,
+    /// `VixDiskLib_PrepareForAccess`.
+    PrepareForAccess,
+    /// `VixDiskLib_EndAccess`.
+    EndAccess,
+    /// `VixDiskLib_Cleanup`.
+    Cleanup,
     /// `VixDiskLib_Open`.
     Open,
     /// `VixDiskLib_Close`.
@@ -163,6 +174,10 @@ impl Operation {
             Self::Configure => "checking arguments",
             Self::Connect => "connecting",
             Self::Disconnect => "disconnecting",
+            Self::ConnectParams => "reading the parameters of a connection",
+            Self::PrepareForAccess => "preparing for access",
+            Self::EndAccess => "ending access",
+            Self::Cleanup => "cleaning up",
             Self::Open => "opening disk",
             Self::Close => "closing disk",
             Self::Info => "reading the properties of disk",
@@ -210,6 +225,8 @@ pub enum Context {
     Transport(Transport),
     /// The new name of a disk that is renamed, the name of its clone, or the disk that it is attached to.
     Target(PathBuf),
+    /// How far a clean-up came.
+    Cleaned(Cleaned),
 }
 
 impl Context {
@@ -223,6 +240,7 @@ impl Context {
             Self::Snapshot(_) => 4,
             Self::Server(_) => 5,
             Self::Transport(_) => 6,
+            Self::Cleaned(_) => 7,
         }
     }
 
@@ -242,6 +260,11 @@ impl fmt::Display for Context {
             Self::Snapshot(moref) => write!(formatter, "of {moref}"),
             Self::Transport(mode) => write!(formatter, "over {mode}"),
             Self::Target(path) => write!(formatter, "to \"{}\"", path.display()),
+            Self::Cleaned(cleaned) => write!(
+                formatter,
+                "({} cleaned up, {} remaining)",
+                cleaned.cleaned_up, cleaned.remaining
+            ),
         }
     }
 }

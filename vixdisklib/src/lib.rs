@@ -46,10 +46,13 @@
 #![doc = ""]
 #![doc = include_str!("../FUNCTIONS.md")]
 
+mod access;
 mod aio;
 mod api;
 mod buffer;
 mod capability;
+mod cleanup;
+mod configuration;
 mod connection;
 mod copy;
 mod database;
@@ -73,9 +76,12 @@ mod transport;
 mod vddk_like;
 mod worker;
 
+pub use access::PreparedAccess;
 pub use aio::IoFuture;
 pub use buffer::AlignedBuf;
 pub use capability::Capabilities;
+pub use cleanup::Cleaned;
+pub use configuration::{Configuration, NfcLogLevel, TransportLogLevel};
 pub use connection::{
     CheckReport, CloneOptions, ConnectOptions, Connection, CreateOptions, GrowGeometry, Health,
     OpenFlags,
@@ -90,7 +96,9 @@ pub use info::{Adapter, DiskInfo, Geometry};
 pub use kind::DiskKind;
 pub use library::{Backend, Library, LibraryBuilder};
 pub use log::{LogLevel, LogLine};
-pub use params::{ConnectParams, ConnectParamsBuilder, Credentials, Spec};
+pub use params::{
+    ConnectParams, ConnectParamsBuilder, Credentials, ReportedParams, Server, ServerBuilder, Spec,
+};
 pub use progress::Progress;
 pub use secret::Secret;
 pub use shared::SharedDisk;

@@ -1,41 +1,28 @@
 //! The library behind everything: found, initialised once, left when the last user is gone.
 
+mod find;
 mod rename;
+mod start;
 
 use std::ffi::CString;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::ptr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use disk_units::ByteLen;
-use parking_lot::Mutex;
+pub use start::LibraryBuilder;
+use start::{Strings, unregister};
 
 use crate::api::Api;
 use crate::capability::Capabilities;
-use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::log::callback;
+use crate::cleanup::Cleaned;
+use crate::error::{Operation, Result};
 use crate::params;
-use crate::process::{self, Birth};
+use crate::process::Birth;
 use crate::progress::{self, Progress, Reporter};
-use crate::statistics::{Recorder, Statistics, counting};
+use crate::statistics::{Recorder, Statistics};
 use crate::transport::TransportModes;
 use crate::worker::Worker;
-
-/// The API version that is asked for. Libraries accept older numbers than their own: 6.5 is known to work with 6.5 to
-/// 9.0.1 (observed by nbdkit's users). 7.0 says that parameters for new disks have sector sizes, which the embedded
-/// engine does not read otherwise.
-fn api_version(api: &Api) -> (u32, u32) {
-    if api.major.is_some_and(|major| major >= 7) {
-        (7, 0)
-    } else {
-        (6, 5)
-    }
-}
-
-/// The libraries that are initialised now, by the address of their [`Api`], and where. In a forked child those of its
-/// parent stay: their memory says initialised, and their threads are missing.
-static LIVE: Mutex<Vec<(usize, Birth)>> = Mutex::new(Vec::new());
 
 /// Which library does the work.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -61,7 +48,7 @@ pub enum Backend {
 /// initialised (Virtual Disk Programming Guide).
 ///
 /// A forked child lacks the threads of the library: there, calls on what it inherited are refused with
-/// [`ErrorKind::Forked`], and dropping it does nothing. Fork first, and start the library in the process that uses it.
+/// [`ErrorKind::Forked`](crate::ErrorKind::Forked), and dropping it does nothing. Fork first, and start the library in the process that uses it.
 /// Starting another program is no problem.
 ///
 /// Log lines of the library become `tracing` events on whatever thread it logs from, maybe the control thread: a
@@ -89,6 +76,10 @@ struct Inner {
     /// closing, and, since 7.0.1, allocated-block queries (Virtual Disk Programming Guide).
     control: Worker<()>,
     birth: Birth,
+    /// The numbers of its release; none if they are not known.
+    release: Vec<u32>,
+    /// What was cleaned up on start.
+    cleaned: OnceLock<Vec<Result<Cleaned>>>,
     /// The library may keep the pointers it was initialised with.
     _strings: Arc<Strings>,
 }
@@ -102,110 +93,16 @@ impl fmt::Debug for Inner {
     }
 }
 
-struct Strings {
-    lib_dir: Option<CString>,
-    config_file: Option<CString>,
-}
-
-/// How to initialise a [`Library`].
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct LibraryBuilder {
-    backend: Backend,
-    config_file: Option<PathBuf>,
-    statistics: bool,
-}
-
-impl LibraryBuilder {
-    /// The configuration file that the library reads; none by default.
-    pub fn config_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.config_file = Some(path.into());
-        self
-    }
-
-    /// Whether to count and time the calls of every C function, for [`Library::statistics`]; off by default.
-    ///
-    /// It costs about 0.1 microseconds per call; without it there is nothing to pay. At most 4 libraries of a process can
-    /// have it.
-    pub fn statistics(mut self, on: bool) -> Self {
-        self.statistics = on;
-        self
-    }
-
-    /// Finds and initialises the library. Blocks, for seconds with VDDK.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Load`] if the library cannot be opened or lacks a required function;
-    /// [`ErrorKind::Initialization`] if it is initialised in this process already; any kind that the library reports.
-    #[doc(alias = "VixDiskLib_InitEx")]
-    pub fn open(self) -> Result<Library> {
-        let (api, root) = find(&self.backend)?;
-        self.start(api, root)
-    }
-
-    /// Initialises the library behind `api`; `root` is the folder that it is told it lies in.
-    pub(crate) fn start(self, plain: &'static Api, root: Option<PathBuf>) -> Result<Library> {
-        let Self {
-            backend,
-            config_file,
-            statistics,
-        } = self;
-        let (api, recorder) = if statistics {
-            let (api, recorder) = counting(plain)?;
-            (api, Some(recorder))
-        } else {
-            (plain, None)
-        };
-        let strings = Arc::new(Strings {
-            lib_dir: root
-                .map(|path| c_path("the library's folder", &path))
-                .transpose()?,
-            config_file: config_file
-                .map(|path| c_path("the configuration file's name", &path))
-                .transpose()?,
-        });
-        process::count_forks()?;
-        let control = Worker::start("vixdisklib-control", ()).map_err(|cause| {
-            Error::new(
-                ErrorKind::OutOfMemory,
-                Operation::Initialize,
-                "no thread for the library",
-            )
-            .with_cause(cause)
-        })?;
-        register(plain)?;
-        recorder.into_iter().for_each(Recorder::reset);
-        let arguments = Arc::clone(&strings);
-        if let Err(error) = control.run(move |()| initialize(api, &arguments)) {
-            unregister(plain);
-            return Err(error);
-        }
-        Ok(Library(Arc::new(Inner {
-            api,
-            plain,
-            recorder,
-            backend,
-            control,
-            birth: Birth::here(),
-            _strings: strings,
-        })))
-    }
-}
-
 impl Library {
     /// Starts a library on `backend`.
     pub fn builder(backend: Backend) -> LibraryBuilder {
-        LibraryBuilder {
-            backend,
-            config_file: None,
-            statistics: false,
-        }
+        LibraryBuilder::new(backend)
     }
 
     /// The embedded open engine, initialised.
     ///
     /// # Errors
-    /// [`ErrorKind::Initialization`] if this process has one already.
+    /// [`ErrorKind::Initialization`](crate::ErrorKind::Initialization) if this process has one already.
     #[cfg(feature = "embedded")]
     pub fn embedded() -> Result<Self> {
         Self::builder(Backend::Embedded).open()
@@ -218,7 +115,7 @@ impl Library {
     /// never unloaded.
     ///
     /// # Errors
-    /// [`ErrorKind::Load`] with the cause if it cannot be loaded; else as [`LibraryBuilder::open`].
+    /// [`ErrorKind::Load`](crate::ErrorKind::Load) with the cause if it cannot be loaded; else as [`LibraryBuilder::open`].
     #[cfg(feature = "loader")]
     pub fn load(path: impl Into<PathBuf>) -> Result<Self> {
         Self::builder(Backend::Library(path.into())).open()
@@ -281,6 +178,15 @@ impl Library {
         self.0.birth
     }
 
+    /// Whether the library is of this release or a later one, as far as that is known; if nothing is, it may be.
+    pub(crate) fn is_since(&self, release: [u32; 3]) -> bool {
+        match (self.0.release.as_slice(), self.0.api.major) {
+            ([], None) => true,
+            ([], Some(major)) => major >= release[0],
+            (known, _) => *known >= release[..],
+        }
+    }
+
     /// Runs `job` on the control thread and waits for it; refuses in a forked child, which has no such thread.
     pub(crate) fn control<R: Send + 'static>(
         &self,
@@ -314,108 +220,6 @@ impl Drop for Inner {
         });
         unregister(self.plain);
     }
-}
-
-/// The library's table, and the folder to name as `libDir`.
-fn find(backend: &Backend) -> Result<(&'static Api, Option<PathBuf>)> {
-    match *backend {
-        #[cfg(feature = "embedded")]
-        Backend::Embedded => {
-            static EMBEDDED: Api = Api {
-                table: vixdisklib_open::TABLE,
-                major: Some(8),
-            };
-            Ok((&EMBEDDED, None))
-        }
-        #[cfg(feature = "loader")]
-        Backend::Library(ref path) => load(path),
-    }
-}
-
-/// Loads a library once per path; it is kept for the life of the process.
-#[cfg(feature = "loader")]
-fn load(path: &Path) -> Result<(&'static Api, Option<PathBuf>)> {
-    struct Known {
-        file: PathBuf,
-        api: &'static Api,
-    }
-    static LOADED: Mutex<Vec<Known>> = Mutex::new(Vec::new());
-
-    let failed = |cause| {
-        Error::new(ErrorKind::Load, Operation::Load, "it is not usable")
-            .with_path(path)
-            .with_cause(cause)
-    };
-    let mut loaded = LOADED.lock();
-    // SAFETY: whoever names a library vouches for it, as whoever starts a program does; `Library::load` says so.
-    let library = unsafe { vixdisklib_sys::loader::load(path) }.map_err(failed)?;
-    for shadowed in &library.shadowed {
-        tracing::warn!(
-            ?shadowed,
-            "a private library is not used, the process has another of its name"
-        );
-    }
-    for error in &library.refused {
-        tracing::debug!(%error, "a library beside VixDiskLib was not loaded");
-    }
-    let api = match loaded.iter().find(|known| known.file == library.path) {
-        Some(known) => known.api,
-        None => {
-            let major = library.version.as_ref().map(|version| version.major());
-            let api: &'static Api = Box::leak(Box::new(Api {
-                table: library.table,
-                major,
-            }));
-            loaded.push(Known {
-                file: library.path.clone(),
-                api,
-            });
-            api
-        }
-    };
-    Ok((api, Some(library.root)))
-}
-
-/// `VixDiskLib_InitEx`; runs on the control thread.
-fn initialize(api: &'static Api, strings: &Strings) -> Result<()> {
-    let pointer = |text: &Option<CString>| text.as_ref().map_or(ptr::null(), |text| text.as_ptr());
-    let (major, minor) = api_version(api);
-    api.call(Operation::Initialize, |table| {
-        // SAFETY: the callbacks are functions, which live for ever; the strings are C strings or null, which
-        // `Inner` keeps until `Exit`; this is the first call on the designated thread.
-        unsafe {
-            (table.init_ex)(
-                major,
-                minor,
-                Some(callback::log),
-                Some(callback::warn),
-                Some(callback::panic),
-                pointer(&strings.lib_dir),
-                pointer(&strings.config_file),
-            )
-        }
-    })
-}
-
-fn register(api: &'static Api) -> Result<()> {
-    let mut live = LIVE.lock();
-    let address = ptr::from_ref(api).addr();
-    if let Some((_, birth)) = live.iter().find(|(live, _)| *live == address) {
-        birth.check_surely(Operation::Initialize)?;
-        let text = "it is initialised in this process already; clone that Library instead";
-        return Err(Error::new(
-            ErrorKind::Initialization,
-            Operation::Initialize,
-            text,
-        ));
-    }
-    live.push((address, Birth::here()));
-    Ok(())
-}
-
-fn unregister(api: &'static Api) {
-    LIVE.lock()
-        .retain(|(address, _)| *address != ptr::from_ref(api).addr());
 }
 
 /// A path as a C string: its bytes on Unix; elsewhere UTF-8, as the library wants it.

@@ -1,81 +1,27 @@
 //! What to connect to, and as whom.
 
-use std::ffi::{CStr, CString};
-use std::fmt;
+mod credentials;
+mod raw;
+mod reported;
+mod server;
+mod spec;
+
+use std::ffi::CString;
+
+pub(crate) use credentials::CredentialText;
+pub use credentials::Credentials;
+pub(crate) use raw::{ParamsPointer, RawParams};
+pub use reported::ReportedParams;
+pub(crate) use reported::read_back;
+pub use server::{Server, ServerBuilder};
+pub use spec::Spec;
+pub(crate) use spec::SpecText;
 
 use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::secret::Secret;
-
-/// Which machine or disk a connection is for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Spec {
-    /// Disks in files of this machine; no server, no credentials.
-    #[default]
-    Local,
-    /// A virtual machine by its managed object reference, such as `vm-16` on vCenter or `2` on ESXi.
-    Vm {
-        /// The managed object reference, without the prefix `moref=`.
-        moref: String,
-    },
-    /// A first class disk. VDDK 6.7 and later.
-    Fcd {
-        /// The id of the disk.
-        id: String,
-        /// The managed object reference of its datastore, such as `datastore-11`.
-        datastore: String,
-        /// The id of a snapshot of the disk.
-        snapshot: Option<String>,
-    },
-    /// A folder of a datastore. VDDK 8.0.1 and later.
-    Datastore {
-        /// The managed object reference of the datastore.
-        datastore: String,
-        /// The folder of the disk.
-        folder: String,
-    },
-}
-
-/// Who logs in.
-#[non_exhaustive]
-pub enum Credentials {
-    /// A user name and a password.
-    Password {
-        /// The account.
-        user: String,
-        /// Its password.
-        password: Secret,
-    },
-    /// The cookie of a session that is logged in already.
-    Session {
-        /// The value of the cookie `vmware_soap_session`.
-        cookie: Secret,
-        /// The account of the session.
-        user: String,
-        /// The password of the account.
-        key: Secret,
-    },
-    /// The Windows account of this process; vCenter only.
-    Sspi,
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Password { user, .. } => formatter
-                .debug_struct("Password")
-                .field("user", user)
-                .finish_non_exhaustive(),
-            Self::Session { user, .. } => formatter
-                .debug_struct("Session")
-                .field("user", user)
-                .finish_non_exhaustive(),
-            Self::Sspi => formatter.write_str("Sspi"),
-        }
-    }
-}
 
 /// The parameters of a connection, checked: what reaches the library is complete and free of NUL characters.
+///
+/// Clones share the server and its secrets.
 ///
 /// ```
 /// use vixdisklib::{ConnectParams, Credentials, Secret, Spec};
@@ -87,65 +33,15 @@ impl fmt::Debug for Credentials {
 /// let remote = ConnectParams::builder(Spec::Vm { moref: "vm-16".to_owned() })
 ///     .server("vcenter.example.com")
 ///     .credentials(Credentials::Password { user: "backup".to_owned(), password })
-///     .thumbprint("aa:bb:cc")
+///     .thumbprint("b8:46:b2:1b:2c:a4:f0:f2:1c:9f:56:0d:27:2d:a9:fd:ca:a2:ef:58")
 ///     .build()?;
 /// assert!(!format!("{remote:?}").contains("secret"));
 /// # Ok::<(), vixdisklib::Error>(())
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ConnectParams {
     pub(crate) spec: SpecText,
-    pub(crate) server: Option<CString>,
-    pub(crate) thumbprint: Option<CString>,
-    pub(crate) credentials: Option<CredentialText>,
-    pub(crate) port: u32,
-    pub(crate) nfc_port: u32,
-}
-
-/// A [`Spec`] as the C strings that the library takes.
-#[derive(Debug)]
-pub(crate) enum SpecText {
-    Local,
-    Vmx(CString),
-    Fcd {
-        id: CString,
-        datastore: CString,
-        snapshot: Option<CString>,
-    },
-    Datastore {
-        datastore: CString,
-        folder: CString,
-    },
-}
-
-/// [`Credentials`] as the C strings that the library takes.
-pub(crate) enum CredentialText {
-    Password {
-        user: CString,
-        password: Secret,
-    },
-    Session {
-        cookie: Secret,
-        user: CString,
-        key: Secret,
-    },
-    Sspi,
-}
-
-impl fmt::Debug for CredentialText {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Password { user, .. } => formatter
-                .debug_struct("Password")
-                .field("user", user)
-                .finish_non_exhaustive(),
-            Self::Session { user, .. } => formatter
-                .debug_struct("Session")
-                .field("user", user)
-                .finish_non_exhaustive(),
-            Self::Sspi => formatter.write_str("Sspi"),
-        }
-    }
+    pub(crate) server: Option<Server>,
 }
 
 impl ConnectParams {
@@ -153,154 +49,101 @@ impl ConnectParams {
     #[must_use]
     pub fn local() -> Self {
         Self {
-            spec: SpecText::Local,
+            spec: SpecText::Nothing,
             server: None,
-            thumbprint: None,
-            credentials: None,
-            port: 0,
-            nfc_port: 0,
         }
+    }
+
+    /// Parameters for something on a server.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for [`Spec::Local`], or if a string of the spec is missing or cannot be sent.
+    pub fn on(server: &Server, spec: Spec) -> Result<Self> {
+        if spec == Spec::Local {
+            return Err(refused("a local connection takes no server"));
+        }
+        Ok(Self {
+            spec: SpecText::new(spec)?,
+            server: Some(server.clone()),
+        })
     }
 
     /// Starts parameters for `spec`.
     pub fn builder(spec: Spec) -> ConnectParamsBuilder {
         ConnectParamsBuilder {
             spec,
-            server: None,
-            thumbprint: None,
-            credentials: None,
-            port: 0,
-            nfc_port: 0,
+            server: ServerBuilder::default(),
         }
     }
 
     /// Whether these parameters name files of this machine rather than a server.
     #[must_use]
     pub fn is_local(&self) -> bool {
-        matches!(self.spec, SpecText::Local)
+        self.server.is_none()
     }
 
-    pub(crate) fn server(&self) -> Option<&CStr> {
-        self.server.as_deref()
+    /// The server; `None` for files of this machine.
+    #[must_use]
+    pub fn server(&self) -> Option<&Server> {
+        self.server.as_ref()
     }
 }
 
-/// Collects [`ConnectParams`]; see [`ConnectParams::builder`].
+/// Collects [`ConnectParams`] of a server of their own; see [`ConnectParams::builder`].
 #[derive(Debug)]
 #[must_use]
 pub struct ConnectParamsBuilder {
     spec: Spec,
-    server: Option<String>,
-    thumbprint: Option<String>,
-    credentials: Option<Credentials>,
-    port: u32,
-    nfc_port: u32,
+    server: ServerBuilder,
 }
 
 impl ConnectParamsBuilder {
     /// The DNS name or address of the vCenter or ESXi server.
     pub fn server(mut self, name: impl Into<String>) -> Self {
-        self.server = Some(name.into());
+        self.server = self.server.name(name);
         self
     }
 
-    /// The fingerprint of the server's certificate: hex pairs joined by colons. SHA-1 is the form that VDDK is known
-    /// to compare.
+    /// As [`ServerBuilder::thumbprint`].
     pub fn thumbprint(mut self, text: impl Into<String>) -> Self {
-        self.thumbprint = Some(text.into());
+        self.server = self.server.thumbprint(text);
         self
     }
 
     /// Who logs in.
     pub fn credentials(mut self, credentials: Credentials) -> Self {
-        self.credentials = Some(credentials);
+        self.server = self.server.credentials(credentials);
         self
     }
 
-    /// The port of the server's web service; 443 if not set.
+    /// As [`ServerBuilder::port`].
     pub fn port(mut self, port: u16) -> Self {
-        self.port = port.into();
+        self.server = self.server.port(port);
         self
     }
 
-    /// The port of the data service on the ESXi host; 902 if not set.
+    /// As [`ServerBuilder::nfc_port`].
     pub fn nfc_port(mut self, port: u16) -> Self {
-        self.nfc_port = port.into();
+        self.server = self.server.nfc_port(port);
         self
     }
 
     /// Checks the parameters.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] if a server, credentials or an id is missing for a remote spec or empty, if one
-    /// is given for [`Spec::Local`], or if a string contains a NUL character. A null string would crash the
-    /// proprietary library, so nothing is left to it.
+    /// [`ErrorKind::InvalidArgument`] if something is given for [`Spec::Local`]; else as [`ServerBuilder::build`] and
+    /// [`ConnectParams::on`].
     pub fn build(self) -> Result<ConnectParams> {
-        let Self {
-            spec,
-            server,
-            thumbprint,
-            credentials,
-            port,
-            nfc_port,
-        } = self;
-        let spec = match spec {
-            Spec::Local => {
-                let remote = server.is_some()
-                    || thumbprint.is_some()
-                    || credentials.is_some()
-                    || port != 0
-                    || nfc_port != 0;
-                if remote {
-                    return Err(refused(
-                        "a local connection takes no server, port, thumbprint or credentials",
-                    ));
-                }
-                return Ok(ConnectParams::local());
-            }
-            Spec::Vm { moref } => SpecText::Vmx(text(
-                "the VM's moref",
-                format!("moref={}", given("the VM's moref", moref)?),
-            )?),
-            Spec::Fcd {
-                id,
-                datastore,
-                snapshot,
-            } => SpecText::Fcd {
-                id: filled("the disk's id", id)?,
-                datastore: filled("the datastore's moref", datastore)?,
-                snapshot: snapshot
-                    .map(|id| filled("the snapshot's id", id))
-                    .transpose()?,
-            },
-            Spec::Datastore { datastore, folder } => SpecText::Datastore {
-                datastore: filled("the datastore's moref", datastore)?,
-                folder: filled("the disk's folder", folder)?,
-            },
-        };
-        let credentials = match credentials {
-            None => return Err(refused("a remote connection needs credentials")),
-            Some(Credentials::Password { user, password }) => CredentialText::Password {
-                user: filled("the user name", user)?,
-                password,
-            },
-            Some(Credentials::Session { cookie, user, key }) => CredentialText::Session {
-                cookie,
-                user: filled("the user name", user)?,
-                key,
-            },
-            Some(Credentials::Sspi) => CredentialText::Sspi,
-        };
-        Ok(ConnectParams {
-            spec,
-            server: Some(filled("the server's name", server.unwrap_or_default())?),
-            thumbprint: thumbprint
-                .map(|print| filled("the thumbprint", print))
-                .transpose()?,
-            credentials: Some(credentials),
-            port,
-            nfc_port,
-        })
+        let Self { spec, server } = self;
+        if spec != Spec::Local {
+            return ConnectParams::on(&server.build()?, spec);
+        }
+        if !server.is_untouched() {
+            return Err(refused(
+                "a local connection takes no server, port, thumbprint or credentials",
+            ));
+        }
+        Ok(ConnectParams::local())
     }
 }
 
@@ -316,7 +159,8 @@ fn given(what: &str, value: String) -> Result<String> {
     }
 }
 
-fn filled(what: &str, value: String) -> Result<CString> {
+/// A C string that is not empty, or an error that says which argument is.
+pub(crate) fn filled(what: &str, value: String) -> Result<CString> {
     text(what, given(what, value)?)
 }
 
@@ -328,28 +172,43 @@ pub(crate) fn text(what: &str, value: impl Into<Vec<u8>>) -> Result<CString> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn password() -> Credentials {
-        let password = Secret::new("geheim-0815".to_owned()).expect("no NUL");
-        Credentials::Password {
-            user: "backup".to_owned(),
-            password,
-        }
-    }
+    use crate::secret::Secret;
 
     fn vm(moref: &str) -> ConnectParamsBuilder {
+        let password = Secret::new("geheim-0815".to_owned()).expect("no NUL");
         ConnectParams::builder(Spec::Vm {
             moref: moref.to_owned(),
         })
         .server("vc.example.com")
-        .credentials(password())
+        .credentials(Credentials::Password {
+            user: "backup".to_owned(),
+            password,
+        })
     }
 
     #[test]
-    fn a_vm_is_named_by_moref() {
-        let params = vm("vm-16").build().expect("complete");
-        assert!(matches!(&params.spec, SpecText::Vmx(text) if text.as_c_str() == c"moref=vm-16"));
-        assert!(!params.is_local());
+    fn a_local_connection_takes_nothing() {
+        assert!(
+            ConnectParams::builder(Spec::Local)
+                .build()
+                .expect("local")
+                .is_local()
+        );
+        let refused = |builder: ConnectParamsBuilder| {
+            let error = builder.build().expect_err("refused");
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+            assert!(error.to_string().contains("local connection"), "{error}");
+        };
+        let local = || ConnectParams::builder(Spec::Local);
+        refused(local().port(443));
+        refused(local().nfc_port(902));
+        refused(local().server(""));
+        refused(local().credentials(Credentials::Sspi));
+        refused(local().thumbprint("aa"));
+        let server = Server::builder("vc.example.com").credentials(Credentials::Sspi);
+        let server = server.build().expect("complete");
+        let error = ConnectParams::on(&server, Spec::Local).expect_err("refused");
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
     }
 
     #[test]
@@ -359,23 +218,13 @@ mod tests {
         assert!(message(vm("")).contains("moref is missing"));
         assert!(message(vm("vm-1\0")).contains("NUL"));
         assert!(message(vm("vm-1").server("")).contains("server's name is missing"));
-        let nobody = ConnectParams::builder(Spec::Vm {
-            moref: "vm-1".to_owned(),
-        })
-        .server("vc.example.com");
-        assert!(message(nobody).contains("needs credentials"));
-        assert!(
-            message(ConnectParams::builder(Spec::Local).port(443)).contains("local connection")
-        );
     }
 
     #[test]
     fn debug_shows_the_user_but_no_secret() {
-        let shown = format!(
-            "{:?} {:?}",
-            vm("vm-1"),
-            vm("vm-1").build().expect("complete")
-        );
+        let params = vm("vm-1").build().expect("complete");
+        assert!(!params.is_local());
+        let shown = format!("{:?} {params:?} {:#?}", vm("vm-1"), params.server());
         assert!(shown.contains("backup") && !shown.contains("geheim"));
     }
 }

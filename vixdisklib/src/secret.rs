@@ -38,9 +38,18 @@ impl Secret {
                 "a secret contains a NUL character",
             )
         })?;
+        Ok(Self::watched(text))
+    }
+
+    /// A copy of a string that the library gave.
+    pub(crate) fn copy(text: &CStr) -> Self {
+        Self::watched(text.to_owned())
+    }
+
+    fn watched(text: CString) -> Self {
         let text = Arc::new(Zeroizing::new(text));
         redactor::watch(&text);
-        Ok(Self(text))
+        Self(text)
     }
 
     pub(crate) fn expose(&self) -> &CStr {

@@ -1,10 +1,14 @@
 //! Libraries as VDDK may be, for tests: the embedded engine without its extensions, with single functions replaced.
 
+mod access;
+mod connect;
 mod reshape;
+mod start;
 
 use std::ffi::c_void;
 use std::fs;
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,7 +34,7 @@ use crate::library::{Backend, Library};
 use crate::params::{ConnectParams, Credentials, Spec};
 
 /// The functions that VDDK has since 6.7.
-pub(crate) static VDDK: FnTable = FnTable {
+pub(crate) const VDDK: FnTable = FnTable {
     ext_write_zeroes: None,
     ext_trim: None,
     ext_query_extents: None,
@@ -50,8 +54,8 @@ fn bytes(sectors: usize) -> Vec<u8> {
         .collect()
 }
 
-/// A flat disk with `contents`, opened through `library`.
-fn disk(library: &Library, contents: &[u8]) -> (TempDir, Disk) {
+/// A flat disk with `contents`.
+fn flat(contents: &[u8]) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
     let descriptor = format!(
         "# Disk DescriptorFile\nversion=1\nCID=12345678\nparentCID=ffffffff\n\
@@ -61,6 +65,12 @@ fn disk(library: &Library, contents: &[u8]) -> (TempDir, Disk) {
     fs::write(folder.path().join("disk-flat.vmdk"), contents).expect("an extent");
     let path = folder.path().join("disk.vmdk");
     fs::write(&path, descriptor).expect("a descriptor");
+    (folder, path)
+}
+
+/// A flat disk with `contents`, opened through `library`.
+fn disk(library: &Library, contents: &[u8]) -> (TempDir, Disk) {
+    let (folder, path) = flat(contents);
     let connection = library.connect_local().expect("local");
     let disk = connection
         .open_disk(&path, OpenFlags::empty())

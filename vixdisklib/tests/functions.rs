@@ -23,10 +23,6 @@ const UNWRAPPED: &[(&str, &str)] = &[
     ("VixDiskLib_FreeErrorText", FREED),
     ("VixDiskLib_FreeInfo", FREED),
     ("VixDiskLib_FreeBlockList", FREED),
-    ("VixDiskLib_GetConnectParams", "not wrapped yet"),
-    ("VixDiskLib_PrepareForAccess", "not wrapped yet"),
-    ("VixDiskLib_EndAccess", "not wrapped yet"),
-    ("VixDiskLib_Cleanup", "not wrapped yet"),
 ];
 
 const SUPERSEDED: &str = "not needed: the function with `Ex` does the same and more";

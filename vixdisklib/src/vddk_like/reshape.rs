@@ -213,10 +213,7 @@ fn a_connection_for_reading_changes_no_disk() {
     };
     let library = start(&API);
     let writable = local(&library);
-    let reading = ConnectOptions {
-        read_only: true,
-        ..ConnectOptions::default()
-    };
+    let reading = ConnectOptions::new().read_only(true);
     let connection = library
         .connect(ConnectParams::local(), &reading)
         .expect("local");
