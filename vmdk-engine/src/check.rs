@@ -164,9 +164,11 @@ pub fn check(path: impl AsRef<Path>, options: &CheckOptions) -> Result<Report, E
 
 /// Repairs the disk at `path`, all that is wrong with it or nothing.
 ///
-/// What can be read stays as it reads. Only what has no entry in a directory or table, and so reads as never written,
-/// appears where there is a record of it all the same: in the redundant tables of a disk that was closed properly, from
-/// which nothing but damage removes the other half, and in a stream whose tables do not name one of its records.
+/// What can be read stays as it reads, with two exceptions, in which it is certain that what is read is not what was
+/// written. Where tables contradict themselves, as two that have one place do, the redundant ones are taken. And what
+/// has no entry, and so reads as never written, appears where there is a record of it all the same: in the redundant
+/// tables of a disk that was closed properly, from which nothing but damage removes the other half, and in a stream
+/// whose tables do not name one of its records.
 ///
 /// If something cannot be repaired, or only with a permission that the options do not give, no file is changed, and the
 /// report says what it is. Parents are looked at and never changed: each is repaired by itself. Otherwise the report has

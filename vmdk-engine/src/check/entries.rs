@@ -15,6 +15,8 @@ pub(super) enum Fate {
     Replace(u32),
     /// There was none, and this is the redundant one.
     Restore(u32),
+    /// It is wrong, and the grain gets a copy of what the redundant one names, where another grain or table is too.
+    Rescue(u32),
     /// It is wrong, and there is no other.
     Clear,
     /// It says "zeros", as no entry does as well.
@@ -51,6 +53,7 @@ pub(super) struct EntryNotes<'a> {
     claimed: Heading,
     replaced: Heading,
     restored: Heading,
+    rescued: Heading,
     cleared: Heading,
     zeros: Heading,
     cut: Heading,
@@ -68,6 +71,7 @@ impl<'a> EntryNotes<'a> {
             claimed: none,
             replaced: none,
             restored: none,
+            rescued: none,
             cleared: none,
             zeros: none,
             cut: none,
@@ -84,6 +88,7 @@ impl<'a> EntryNotes<'a> {
             Fate::Claim => &mut self.claimed,
             Fate::Replace(_) => &mut self.replaced,
             Fate::Restore(_) => &mut self.restored,
+            Fate::Rescue(_) => &mut self.rescued,
             Fate::Clear => &mut self.cleared,
             Fate::ClearZeros => &mut self.zeros,
             Fate::Cut => &mut self.cut,
@@ -108,7 +113,7 @@ impl<'a> EntryNotes<'a> {
         } else {
             Error
         };
-        let rows: [(Heading, Severity, FindingKind, String, Repair); 9] = [
+        let rows: [(Heading, Severity, FindingKind, String, Repair); 10] = [
             (
                 self.completed,
                 Error,
@@ -138,6 +143,14 @@ impl<'a> EntryNotes<'a> {
                 possible(
                     "they are entered again: the disk was closed properly, so that nobody can have been about to free them",
                 ),
+            ),
+            (
+                self.rescued,
+                Error,
+                TableEntry,
+                "at places where they cannot be, and in the redundant table at places that are not theirs alone"
+                    .to_owned(),
+                possible("each gets a copy of what the redundant table names"),
             ),
             (
                 self.cleared,

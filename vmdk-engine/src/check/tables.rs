@@ -4,7 +4,8 @@
 //! wrong with, and which places are taken; then each such table is decided entry by entry:
 //!
 //! * what can be read stays as it reads, from the primary tables;
-//! * an entry that cannot be right gives way to that of the redundant table, and is zeroed if that is wrong too;
+//! * an entry that cannot be right gives way to that of the redundant table, and is zeroed if that is wrong too; if
+//!   something else has that place, the grain is copied from there, as readers show it;
 //! * where the disk was closed properly, an entry or table that only the redundant metadata has is taken from there:
 //!   nobody frees grains without a trace of it, so that the primary one was damaged;
 //! * of grains that have one place, each that has no other by the redundant table is copied to a place of its own.

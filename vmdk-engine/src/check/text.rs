@@ -300,21 +300,27 @@ fn rescued(name: &str, capacity: SectorCount) -> Result<Vec<u8>, Error> {
 
 /// Whether a text, however damaged, says that there is a parent.
 fn mentions_parent(text: &[u8]) -> bool {
-    let text = text.to_ascii_lowercase();
-    let has = |needle: &[u8]| text.windows(needle.len()).any(|window| window == needle);
-    if has(b"parentfilenamehint") {
-        return true;
-    }
-    let key: &[u8] = b"parentcid";
-    text.windows(key.len())
-        .enumerate()
-        .filter(|(_, window)| *window == key)
-        .any(|(at, _)| {
-            let behind = text.get(at.saturating_add(key.len())..).unwrap_or_default();
-            let value = behind.trim_ascii_start();
-            let value = value.strip_prefix(b"=").unwrap_or(value).trim_ascii_start();
-            !value.starts_with(b"ffffffff") && !value.starts_with(b"\"ffffffff")
-        })
+    let mut words = text.iter().enumerate();
+    words.any(|(at, byte)| {
+        byte.eq_ignore_ascii_case(&b'p') && names_parent(text.get(at..).unwrap_or_default())
+    })
+}
+
+/// Whether a text begins with an entry that says so.
+fn names_parent(text: &[u8]) -> bool {
+    let Some(value) = strip_word(text, b"parentCID") else {
+        return strip_word(text, b"parentFileNameHint").is_some();
+    };
+    let value = value.trim_ascii_start();
+    let value = value.strip_prefix(b"=").unwrap_or(value).trim_ascii_start();
+    let value = value.strip_prefix(b"\"").unwrap_or(value);
+    strip_word(value, b"ffffffff").is_none()
+}
+
+/// What comes behind a word that a text begins with.
+fn strip_word<'a>(text: &'a [u8], word: &[u8]) -> Option<&'a [u8]> {
+    let (start, rest) = text.split_at_checked(word.len())?;
+    start.eq_ignore_ascii_case(word).then_some(rest)
 }
 
 fn insert_behind_version(text: &[u8], line: &str) -> Vec<u8> {

@@ -38,6 +38,15 @@ struct Target {
     old: Option<Vec<u32>>,
 }
 
+/// What the other copy of a table says.
+#[derive(Clone, Copy)]
+struct Others<'a> {
+    /// Where it can be trusted.
+    copies: Option<&'a [u32]>,
+    /// Whether or not.
+    spare: Option<&'a [u32]>,
+}
+
 impl Walk<'_> {
     pub(super) fn table(&mut self, table: u32, notes: &mut Notes<'_>) -> Result<(), Error> {
         let Some((source, copy)) = self.survey.directories.content_of(table) else {
@@ -50,7 +59,18 @@ impl Walk<'_> {
             copy => Some(extent.read_table(copy)?),
         };
         self.note_places(table, notes);
-        let (new, mut must_sync) = self.entries(table, &content, copies.as_deref(), notes)?;
+        // Readers turn to a copy wherever it lies.
+        let spare = match (&copies, &self.survey.directories.copy) {
+            (None, Some(directory)) if directory.state(table) == TableState::Contested => {
+                Some(extent.read_table(directory.entry(table))?)
+            }
+            _ => None,
+        };
+        let others = Others {
+            copies: copies.as_deref(),
+            spare: spare.as_deref().or(copies.as_deref()),
+        };
+        let (new, mut must_sync) = self.entries(table, &content, others, notes)?;
         let mut targets = self.targets(table, source, content, copies);
         let is_alike = |target: &Target| target.old.as_ref() == Some(&new);
         if targets.iter().all(is_alike) {
@@ -210,7 +230,7 @@ impl Walk<'_> {
         &mut self,
         table: u32,
         old: &[u32],
-        copies: Option<&[u32]>,
+        others: Others<'_>,
         notes: &mut Notes<'_>,
     ) -> Result<(Vec<u32>, bool), Error> {
         let first = u64::from(table).saturating_mul(u64::from(self.extent.shape.entries_per_table));
@@ -218,8 +238,9 @@ impl Walk<'_> {
         let mut new = Vec::with_capacity(old.len());
         let mut has_moved = false;
         for (index, (grain, entry)) in (first..).zip(old).enumerate() {
-            let copy = copies.and_then(|copies| copies.get(index).copied());
-            let fate = self.fate(grain, *entry, copy);
+            let at = |entries: Option<&[u32]>| entries?.get(index).copied();
+            let copy = at(others.copies);
+            let fate = self.fate(grain, *entry, copy, at(others.spare));
             entry_notes.add(grain, *entry, copy, fate);
             new.push(match fate {
                 Fate::Keep => *entry,
@@ -243,6 +264,10 @@ impl Walk<'_> {
                     has_moved = true;
                     self.move_grain(*entry)?
                 }
+                Fate::Rescue(sector) => {
+                    has_moved = true;
+                    self.move_grain(sector)?
+                }
             });
         }
         entry_notes.finish(notes);
@@ -250,7 +275,7 @@ impl Walk<'_> {
     }
 
     /// What becomes of one entry.
-    fn fate(&mut self, grain: u64, entry: u32, copy: Option<u32>) -> Fate {
+    fn fate(&mut self, grain: u64, entry: u32, copy: Option<u32>, spare: Option<u32>) -> Fate {
         let shape = self.extent.shape;
         if grain >= shape.grain.grains_in(shape.capacity) {
             return match (entry, copy) {
@@ -268,7 +293,15 @@ impl Walk<'_> {
             1 if shape.provides_for_zeros() => Fate::Keep,
             1 if self.extent.has_parent => Fate::Claim,
             1 => Fate::ClearZeros,
-            _ if places.is_misplaced(shape, start) => other.map_or(Fate::Clear, Fate::Replace),
+            _ if places.is_misplaced(shape, start) => {
+                // What readers show there.
+                let shown = spare.filter(|sector| {
+                    let start = Sector::new(u64::from(*sector));
+                    *sector > 1 && !places.is_misplaced(shape, start)
+                });
+                let rescued = shown.map_or(Fate::Clear, Fate::Rescue);
+                other.map_or(rescued, Fate::Replace)
+            }
             _ if self.is_contested(entry) => {
                 if let Some(other) = other {
                     Fate::Replace(other)
@@ -310,18 +343,17 @@ impl Walk<'_> {
         let extent = self.extent;
         let to = self.take_tail(extent.shape.grain.count())?;
         if self.is_mending {
-            let from = Sector::new(u64::from(entry));
+            let from = byte_position(Sector::new(u64::from(entry)));
             let mut content = vec![0; buffer_len(extent.shape.grain.count())];
-            match extent
+            // What there is of a grain that the file cuts; the rest is zeros, as when the file is completed.
+            let there = self.survey.file.get().saturating_sub(from.get());
+            let there = usize::try_from(there)
+                .unwrap_or(usize::MAX)
+                .min(content.len());
+            extent
                 .storage
-                .read_exact_at(&mut content, byte_position(from))
-            {
-                // What there is of a grain that the file cuts; the rest is zeros, as when the file is completed.
-                Err(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => {
-                    return Err(IoFault::new("reading a grain", error).into());
-                }
-                _ => {}
-            }
+                .read_exact_at(content.get_mut(..there).unwrap_or_default(), from)
+                .map_err(|error| IoFault::new("reading a grain", error))?;
             extent.write_at(&content, byte_position(Sector::new(u64::from(to))))?;
         }
         Ok(to)

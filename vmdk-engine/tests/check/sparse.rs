@@ -178,6 +178,25 @@ fn damage_that_is_repaired_to_what_the_disk_was() {
     }
 }
 
+/// Where the redundant table is asked for a grain, readers cannot see that what it names is not the grain's alone.
+#[test]
+fn what_was_read_through_the_redundant_table_stays() {
+    for (name, entries) in [
+        ("another grain's", vec![(27, 0, 1 << 20), (22, 0, 256)]),
+        (
+            "in a table over another",
+            vec![(27, 0, 1 << 20), (21, 0, 28), (28, 0, 256)],
+        ),
+    ] {
+        let world = world_of(with_entries(&good(), &entries));
+        let before = readable(&world, "disk.vmdk").unwrap();
+        assert_eq!(before[0], Some(vec![2; SECTOR]), "{name}");
+        let report = repaired(name, &world);
+        assert!(faults(&report).contains(&(Error, TableEntry)), "{name}");
+        assert!(readable(&world, "disk.vmdk") == Some(before), "{name}");
+    }
+}
+
 /// Readers make of it what they can; no shorter text is apart from the directory.
 #[test]
 fn a_directory_where_the_text_begins() {
