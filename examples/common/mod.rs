@@ -1,9 +1,14 @@
-//! What the examples share: finding the library, and one line for an error.
+//! What the examples share: finding the library, one line for an error, one for progress.
+
+#![allow(dead_code, reason = "no example needs all of it")]
 
 use std::error::Error;
+use std::io;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
-use vixdisklib::{Backend, Connection, Library};
+use indicatif::ProgressBar;
+use vixdisklib::{Backend, Connection, Library, Progress};
 
 /// Connects to the disks of this machine with the library in `libdir`, or with the embedded engine; `statistics` has its
 /// calls counted.
@@ -34,4 +39,30 @@ pub(crate) fn explain(error: &(dyn Error + 'static)) -> String {
         line = format!("{line} (hint: {hint})");
     }
     line.replace('\n', " ")
+}
+
+/// What the program ends with; an error is printed.
+pub(crate) fn exit_code(program: &str, result: Result<ExitCode, Box<dyn Error>>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        // A reader that has seen enough, as in `... | head`, is none.
+        let broken_pipe = error
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+        if broken_pipe {
+            return ExitCode::SUCCESS;
+        }
+        eprintln!("{program}: {}", explain(&*error));
+        ExitCode::FAILURE
+    })
+}
+
+/// Shows progress on standard error, if that is a terminal.
+pub(crate) fn progress_bar() -> impl FnMut(Progress) {
+    let bar = ProgressBar::new(100);
+    move |progress| {
+        bar.set_position(progress.percent.into());
+        if progress.percent == 100 {
+            bar.finish_and_clear();
+        }
+    }
 }

@@ -5,7 +5,7 @@
 //!
 //! | Variable | Meaning |
 //! |---|---|
-//! | `VIXDISKLIB_TEST_BIN` | folder with `serve_nbd`, `dump_extents` and `copy` |
+//! | `VIXDISKLIB_TEST_BIN` | folder with the examples |
 //! | `VIXDISKLIB_TEST_LIBDIR` | our shared library laid out as a VDDK distribution: `lib64/`, `include/` |
 //! | `VIXDISKLIB_SAMPLES` | public sample disks; `../shared/samples` beside the repository by default |
 //! | `VIXDISKLIB_PATH` | optional: a real VDDK, tried as one more back end |

@@ -36,6 +36,8 @@
 //! | one call at a time per handle | [`Disk`] is `Send`, not `Sync`; [`SharedDisk`] is for several threads |
 //! | `ReadAsync`, `WriteAsync` and a callback | [`Disk::read_async`] and a future that owns the buffer |
 //! | `QueryAllocatedBlocks` and its limits | [`Disk::extents`] and [`Disk::chunks`]: any range, to the last sector |
+//! | progress callbacks, inside of the call | closures that hear of [`Progress`] outside of it, where they may panic |
+//! | `Attach`, after which a handle is not to be used | [`Disk::attach`] consumes the parent, and closes it when it is due |
 //! | error numbers, and log lines somewhere else | [`Error`]: kind, code, text, object, the log lines of that call, and a [`Hint`] |
 //! | passwords in plain memory | [`Secret`]: wiped, never printed |
 //!

@@ -16,7 +16,8 @@ use crate::progress::{Progress, Reporter};
 
 /// What clone to make; see [`Connection::clone_disk`].
 ///
-/// The default keeps the adapter and the hardware version of the source, and leaves a disk alone that is there already.
+/// The default keeps the adapter and the hardware version of the source, as far as that records them, and leaves a disk
+/// alone that is there already.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct CloneOptions {
@@ -155,11 +156,14 @@ impl Connection {
 
     fn source(&self, path: &OsStr) -> Result<Source> {
         let disk = self.open_disk(path, OpenFlags::READ_ONLY)?;
-        // A library that cannot tell makes a clone for the usual hardware.
+        // What is not known of the source is as in every new disk.
         let version = disk.database().hardware_version().ok().flatten();
         let source = Source {
             capacity: disk.capacity(),
-            adapter: disk.info().adapter,
+            adapter: match disk.info().adapter {
+                Adapter::Unknown => Adapter::LsiLogic,
+                known => known,
+            },
             hardware_version: version
                 .and_then(|version| u16::try_from(version).ok())
                 .unwrap_or(USUAL_HARDWARE),

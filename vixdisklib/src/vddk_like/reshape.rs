@@ -346,12 +346,15 @@ fn a_clone_takes_over_what_the_source_is() {
     let (folder, disk) = disk(&library, &bytes(64));
     drop(disk);
     let extent = folder.path().join("disk.vmdk");
+    let connection = local(&library);
+    let kept = CloneOptions::new(DiskKind::VMFS_THIN);
+    connection
+        .clone_disk(&extent, &connection, "/copy.vmdk", &kept, |_| {})
+        .expect("cloned");
     let mut text = fs::read_to_string(&extent).expect("a descriptor");
     text += "\n#DDB\n\nddb.adapterType = \"ide\"\nddb.virtualHWVersion = \"17\"\n";
     fs::write(&extent, text).expect("a descriptor");
 
-    let connection = local(&library);
-    let kept = CloneOptions::new(DiskKind::VMFS_THIN);
     let mut heard = None;
     connection
         .clone_disk(&extent, &connection, "/copy.vmdk", &kept, |progress| {
@@ -375,8 +378,9 @@ fn a_clone_takes_over_what_the_source_is() {
             *overwrite,
         )
     };
-    assert_eq!(facts(&cloned[0]), (1, 17, 64, 0));
-    assert_eq!(facts(&cloned[1]), (2, 4, 64, 1));
+    assert_eq!(facts(&cloned[0]), (3, 13, 64, 0), "the source says nothing");
+    assert_eq!(facts(&cloned[1]), (1, 17, 64, 0));
+    assert_eq!(facts(&cloned[2]), (2, 4, 64, 1));
     assert_eq!(
         cloned[0].0.diskType,
         VixDiskLibDiskType::VIXDISKLIB_DISK_VMFS_THIN
