@@ -7,10 +7,11 @@ mod open;
 
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use disk_units::{Sector, SectorCount, SectorRange};
 
-use crate::aio::IoFuture;
+use crate::aio::{IoFuture, IoLimits, Request};
 use crate::buffer::AlignedBuf;
 use crate::capability::Capabilities;
 use crate::connection::{Connection, OpenFlags};
@@ -21,7 +22,7 @@ use crate::info::DiskInfo;
 use crate::shared::SharedDisk;
 use crate::transport::Transport;
 
-pub(crate) use open::{Facts, Handle, LONGEST_REQUEST, OpenDisk, pieces};
+pub(crate) use open::{Facts, Handle, OpenDisk};
 
 /// An open disk (`VixDiskLib_Open`). Positions and lengths are in sectors of 512 bytes.
 ///
@@ -127,7 +128,18 @@ impl Disk {
         self.facts().preferred_io
     }
 
-    /// Reads whole sectors from `start` into `buf`, in requests of at most 2 MiB. Blocks.
+    /// How much is asked of the library at once.
+    #[must_use]
+    pub fn io_limits(&self) -> IoLimits {
+        self.open.limits()
+    }
+
+    /// Sets how much is asked of the library at once, from the next request on.
+    pub fn set_io_limits(&mut self, limits: IoLimits) {
+        self.open.set_limits(limits);
+    }
+
+    /// Reads whole sectors from `start` into `buf`, in requests of at most [`IoLimits::request`]. Blocks.
     ///
     /// VDDK's HotAdd and SAN transports are faster with an [`AlignedBuf`], and with [`OpenFlags::UNBUFFERED`] they need
     /// one (Virtual Disk Programming Guide).
@@ -141,8 +153,8 @@ impl Disk {
         self.open.read_at(start, buf)
     }
 
-    /// Writes whole sectors from `buf` at `start`, in requests of at most 2 MiB. Blocks. [`flush`](Self::flush) makes
-    /// them durable. For the memory of `buf` see [`read_at`](Self::read_at).
+    /// Writes whole sectors from `buf` at `start`, in requests of at most [`IoLimits::request`]. Blocks.
+    /// [`flush`](Self::flush) makes them durable. For the memory of `buf` see [`read_at`](Self::read_at).
     ///
     /// # Errors
     /// As [`read_at`](Self::read_at), and [`ErrorKind::ReadOnly`](crate::ErrorKind::ReadOnly). After what the library
@@ -154,11 +166,13 @@ impl Disk {
 
     /// Starts reading `buf.sectors()` sectors from `start` (VDDK 6.0); the future gives the buffer back.
     ///
-    /// The request is submitted at once, not at the first poll. Dropping the future cancels nothing. On transports
-    /// without real asynchrony the call blocks until the data is there.
+    /// The request is submitted at once, not at the first poll, in parts of at most [`IoLimits::request`]. Where
+    /// [`IoLimits::depth`] parts are in flight it waits for its turn, in order and without blocking anybody. On transports
+    /// without real asynchrony, local files among them, the library does the work before this returns.
     ///
-    /// The library gets the request whole: over the network keep it within 2 MiB, or hosts may fail it for lack of
-    /// memory. Nothing bounds the number of requests in flight but the memory of their buffers.
+    /// What is wrong with the request, as for [`read_at`](Self::read_at), and what the library reports of it, is in the
+    /// output of the future. No order is kept between requests in flight. Calls that block wait for them first, since
+    /// VDDK allows no mix on one disk, but for the embedded engine, which does.
     #[doc(alias = "VixDiskLib_ReadAsync")]
     pub fn read_async(&self, start: Sector, buf: AlignedBuf) -> IoFuture {
         self.open.read_async(start, buf)
@@ -170,10 +184,12 @@ impl Disk {
         self.open.write_async(start, buf)
     }
 
-    /// Waits until nothing submitted is in flight any more, dropped futures included (`VixDiskLib_Wait`, VDDK 6.5).
+    /// Waits until every request is done, what the library has of dropped futures included (`VixDiskLib_Wait`, VDDK 6.5).
     ///
     /// # Errors
     /// What the library reports of the wait; a request's own failure is in its future.
+    /// [`ErrorKind::Deadlock`](crate::ErrorKind::Deadlock) inside a waker, as every call here that blocks: see
+    /// [`IoFuture`].
     #[doc(alias = "VixDiskLib_Wait")]
     pub fn settle(&self) -> Result<()> {
         self.open.settle()
@@ -303,7 +319,8 @@ impl Disk {
     /// dropping would only log.
     ///
     /// # Errors
-    /// What the library reports. The disk is closed all the same.
+    /// What the library reports. The disk is closed all the same; after
+    /// [`ErrorKind::Deadlock`](crate::ErrorKind::Deadlock), inside a waker, by another thread.
     #[doc(alias = "VixDiskLib_Close")]
     pub fn close(self) -> Result<()> {
         self.open.close()
@@ -311,6 +328,10 @@ impl Disk {
 
     pub(crate) fn facts(&self) -> &Facts {
         self.open.facts()
+    }
+
+    pub(crate) fn enqueue(&self, request: Arc<Request>) {
+        self.open.enqueue(request);
     }
 
     pub(crate) fn page(&self, range: SectorRange, chunk: ChunkSize) -> Result<Vec<Extent>> {

@@ -80,6 +80,8 @@ pub enum ErrorKind {
     OutOfMemory,
     /// No space on the file system, or a file system limit.
     StorageFull,
+    /// The call would wait for itself: it came from a waker that runs on a thread of the library.
+    Deadlock,
     /// Reading or writing failed.
     Io,
     /// The caller ended it.

@@ -79,7 +79,7 @@ mod vddk_like;
 mod worker;
 
 pub use access::PreparedAccess;
-pub use aio::IoFuture;
+pub use aio::{IoFuture, IoLimits, RequestSize};
 pub use buffer::AlignedBuf;
 pub use capability::Capabilities;
 pub use cleanup::Cleaned;

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use disk_units::{Sector, SectorCount, SectorRange};
 
-use crate::aio::Direction;
+use crate::aio::{Direction, IoFuture, IoLimits, Request, check_not_in_callback};
+use crate::api::Api;
 use crate::buffer::AlignedBuf;
 use crate::capability::Capabilities;
-use crate::disk::{Disk, Facts, LONGEST_REQUEST, OpenDisk, ZeroMode, pieces};
+use crate::disk::{Disk, Facts, OpenDisk, ZeroMode};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::extents::{ChunkSize, Chunks, Extent, ExtentDetail, ExtentSource, Extents};
 use crate::info::DiskInfo;
@@ -25,7 +26,9 @@ use crate::worker::Worker;
 /// The disk is closed when the last clone is gone.
 #[derive(Clone, Debug)]
 pub struct SharedDisk {
+    api: &'static Api,
     facts: Arc<Facts>,
+    limits: IoLimits,
     access: Arc<Access>,
 }
 
@@ -46,6 +49,7 @@ unsafe impl Sync for ParallelDisk {}
 impl SharedDisk {
     pub(crate) fn new(disk: Disk) -> Result<Self> {
         let open = disk.into_open();
+        let (api, limits) = (open.api(), open.limits());
         let facts = Arc::clone(open.facts());
         let access = if facts.capabilities.parallel_io {
             Access::Direct(ParallelDisk(open))
@@ -62,7 +66,9 @@ impl SharedDisk {
             Access::Queued(worker)
         };
         Ok(Self {
+            api,
             facts,
+            limits,
             access: Arc::new(access),
         })
     }
@@ -109,6 +115,12 @@ impl SharedDisk {
         self.facts.preferred_io
     }
 
+    /// As [`Disk::io_limits`], as of [`Disk::into_shared`].
+    #[must_use]
+    pub fn io_limits(&self) -> IoLimits {
+        self.limits
+    }
+
     /// As [`Disk::read_at`].
     ///
     /// # Errors
@@ -118,8 +130,12 @@ impl SharedDisk {
             Access::Direct(disk) => disk.0.read_at(start, buf),
             Access::Queued(worker) => {
                 let range = self.facts.request(Operation::Read, start, buf.len())?;
-                for (piece, buf) in pieces(range).zip(buf.chunks_mut(LONGEST_REQUEST)) {
-                    buf.copy_from_slice(&transfer(worker, Direction::Read, piece, buf)?);
+                let pieces = range.pieces(self.limits.request.sectors());
+                for (piece, buf) in pieces.zip(buf.chunks_mut(self.limits.request.bytes())) {
+                    let aligned = AlignedBuf::new(piece.count());
+                    let (done, aligned) = self.post(worker, Direction::Read, piece, aligned).wait();
+                    done?;
+                    buf.copy_from_slice(&aligned);
                 }
                 Ok(())
             }
@@ -135,12 +151,68 @@ impl SharedDisk {
             Access::Direct(disk) => disk.0.write_at(start, buf),
             Access::Queued(worker) => {
                 let range = self.facts.request(Operation::Write, start, buf.len())?;
-                for (piece, buf) in pieces(range).zip(buf.chunks(LONGEST_REQUEST)) {
-                    transfer(worker, Direction::Write, piece, buf)?;
+                let pieces = range.pieces(self.limits.request.sectors());
+                for (piece, buf) in pieces.zip(buf.chunks(self.limits.request.bytes())) {
+                    let mut aligned = AlignedBuf::new(piece.count());
+                    aligned.copy_from_slice(buf);
+                    self.post(worker, Direction::Write, piece, aligned)
+                        .wait()
+                        .0?;
                 }
                 Ok(())
             }
         }
+    }
+
+    /// As [`Disk::read_async`], from any thread. Where one thread owns the disk, that one submits, so this never blocks.
+    pub fn read_async(&self, start: Sector, buf: AlignedBuf) -> IoFuture {
+        self.start(Direction::Read, start, buf)
+    }
+
+    /// As [`Disk::write_async`]; else as [`read_async`](Self::read_async).
+    pub fn write_async(&self, start: Sector, buf: AlignedBuf) -> IoFuture {
+        self.start(Direction::Write, start, buf)
+    }
+
+    fn start(&self, direction: Direction, start: Sector, buf: AlignedBuf) -> IoFuture {
+        match &*self.access {
+            Access::Direct(disk) => match direction {
+                Direction::Read => disk.0.read_async(start, buf),
+                Direction::Write => disk.0.write_async(start, buf),
+            },
+            Access::Queued(worker) => {
+                match self.facts.request(direction.operation(), start, buf.len()) {
+                    Ok(range) => self.post(worker, direction, range, buf),
+                    Err(error) => IoFuture::refused(error, buf),
+                }
+            }
+        }
+    }
+
+    /// Has the submit thread start a request.
+    fn post(
+        &self,
+        worker: &Worker<Disk>,
+        direction: Direction,
+        range: SectorRange,
+        buf: AlignedBuf,
+    ) -> IoFuture {
+        let request = Request::new(direction, range, self.limits, buf);
+        let future = IoFuture::waiting(Arc::clone(&request), self.api, Arc::clone(&self.facts));
+        worker.post(move |disk| disk.enqueue(request));
+        future
+    }
+
+    /// Has the submit thread make a blocking call, and waits for it.
+    fn run<R: Send + 'static>(
+        &self,
+        worker: &Worker<Disk>,
+        operation: Operation,
+        call: impl FnOnce(&Disk) -> Result<R> + Send + 'static,
+    ) -> Result<R> {
+        self.facts.birth.check_surely(operation)?;
+        check_not_in_callback(operation).map_err(|error| self.facts.locate(error))?;
+        worker.run(move |disk| call(disk))
     }
 
     /// As [`Disk::flush`]; covers the writes of all clones that returned before.
@@ -150,10 +222,7 @@ impl SharedDisk {
     pub fn flush(&self) -> Result<()> {
         match &*self.access {
             Access::Direct(disk) => disk.0.flush(),
-            Access::Queued(worker) => {
-                self.facts.birth.check_surely(Operation::Flush)?;
-                worker.run(|disk| disk.flush())
-            }
+            Access::Queued(worker) => self.run(worker, Operation::Flush, Disk::flush),
         }
     }
 
@@ -164,7 +233,9 @@ impl SharedDisk {
     pub fn write_zeroes(&self, range: SectorRange, mode: ZeroMode) -> Result<()> {
         match &*self.access {
             Access::Direct(disk) => disk.0.write_zeroes(range, mode),
-            Access::Queued(worker) => worker.run(move |disk| disk.write_zeroes(range, mode)),
+            Access::Queued(worker) => self.run(worker, Operation::WriteZeroes, move |disk| {
+                disk.write_zeroes(range, mode)
+            }),
         }
     }
 
@@ -175,7 +246,9 @@ impl SharedDisk {
     pub fn trim(&self, range: SectorRange) -> Result<()> {
         match &*self.access {
             Access::Direct(disk) => disk.0.trim(range),
-            Access::Queued(worker) => worker.run(move |disk| disk.trim(range)),
+            Access::Queued(worker) => {
+                self.run(worker, Operation::Trim, move |disk| disk.trim(range))
+            }
         }
     }
 
@@ -193,7 +266,11 @@ impl SharedDisk {
     pub fn extent_detail(&self) -> ExtentDetail {
         match &*self.access {
             Access::Direct(disk) => disk.0.extent_detail(),
-            Access::Queued(worker) => worker.run(|disk| disk.extent_detail()),
+            Access::Queued(worker) => {
+                let detail = |disk: &Disk| Ok(disk.extent_detail());
+                let known = self.run(worker, Operation::Extents, detail);
+                known.unwrap_or_else(|error| ExtentDetail::Unknown(Arc::new(error)))
+            }
         }
     }
 
@@ -216,39 +293,23 @@ impl SharedDisk {
         match Arc::into_inner(self.access) {
             None => Ok(()),
             Some(Access::Direct(disk)) => disk.0.close(),
-            Some(Access::Queued(worker)) => worker.finish().close(),
+            Some(Access::Queued(worker)) => {
+                // The thread closes the disk by itself when the worker goes.
+                check_not_in_callback(Operation::Close)
+                    .map_err(|error| self.facts.locate(error))?;
+                worker.finish().close()
+            }
         }
     }
-}
-
-/// Has the submit thread start a request, and waits for its end on this one.
-fn transfer(
-    worker: &Worker<Disk>,
-    direction: Direction,
-    range: SectorRange,
-    bytes: &[u8],
-) -> Result<AlignedBuf> {
-    let start = range.start();
-    let mut buf = AlignedBuf::new(range.count());
-    if direction == Direction::Write {
-        buf.copy_from_slice(bytes);
-    }
-    let request = worker.run(move |disk| match direction {
-        Direction::Read => disk.read_async(start, buf),
-        Direction::Write => disk.write_async(start, buf),
-    });
-    let (done, buf) = request.wait();
-    done.map(|()| buf)
 }
 
 impl ExtentSource for SharedDisk {
     fn page(&self, range: SectorRange, chunk: ChunkSize) -> Result<Vec<Extent>> {
         match &*self.access {
             Access::Direct(disk) => disk.0.page(range, chunk),
-            Access::Queued(worker) => {
-                self.facts.birth.check(Operation::Extents)?;
-                worker.run(move |disk| disk.page(range, chunk))
-            }
+            Access::Queued(worker) => self.run(worker, Operation::Extents, move |disk| {
+                disk.page(range, chunk)
+            }),
         }
     }
 }

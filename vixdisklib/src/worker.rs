@@ -6,11 +6,13 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
+use crate::aio::in_callback;
 use crate::process::Birth;
 
 type Job<T> = Box<dyn FnOnce(&mut T) + Send>;
 
-/// A thread with a queue; dropping it finishes what is queued first. In a forked child it may only be dropped.
+/// A thread with a queue; dropping it finishes what is queued first, but on a thread that the library waits for, where it
+/// leaves the thread to finish alone. In a forked child it may only be dropped.
 #[derive(Debug)]
 pub(crate) struct Worker<T> {
     jobs: Option<mpsc::Sender<Job<T>>>,
@@ -95,7 +97,9 @@ impl<T> Drop for Worker<T> {
             return;
         }
         drop(jobs);
-        if let Some(thread) = thread {
+        if let Some(thread) = thread
+            && !in_callback()
+        {
             let _ = thread.join();
         }
     }

@@ -22,7 +22,9 @@ use vixdisklib_sys::{
 };
 
 use super::ZeroMode;
-use crate::aio::{Direction, InFlight, IoFuture, Pending, Target, in_callback};
+use crate::aio::{
+    Direction, IoFuture, IoLimits, Queue, Request, Target, check_not_in_callback, in_callback,
+};
 use crate::api::Api;
 use crate::buffer::AlignedBuf;
 use crate::capability::Capabilities;
@@ -35,11 +37,6 @@ use crate::transport::Transport;
 
 /// What is asked for where the library does not name a size: 64 KiB, the usual grain.
 const DEFAULT_PREFERRED_IO: SectorCount = SectorCount::new(128);
-
-/// The bytes of the longest request that a blocking call passes on; longer ones go in pieces. VDDK sends a request
-/// over the network in one go whatever its length, and hosts fail beyond 2 MiB for lack of memory (manual of nbdkit's
-/// VDDK plugin).
-pub(crate) const LONGEST_REQUEST: usize = 2 << 20;
 
 /// How many zeroes are written at once where the library cannot zero: 1 MiB.
 const ZEROES: SectorCount = SectorCount::new(2048);
@@ -145,7 +142,8 @@ pub(crate) struct OpenDisk {
     api: &'static Api,
     handle: Handle,
     facts: Arc<Facts>,
-    pending: Arc<Pending>,
+    limits: IoLimits,
+    queue: Arc<Queue>,
     blocks: Arc<BlockQuery>,
     /// The disks that this one was attached to; closed after it.
     parents: Vec<OpenDisk>,
@@ -182,11 +180,18 @@ impl OpenDisk {
             location,
             birth: connection.library().birth(),
         };
+        let target = Target {
+            api,
+            handle,
+            parallel: parallel_io,
+        };
+        let limits = IoLimits::default();
         Ok(Self {
             api,
             handle,
             facts: Arc::new(facts),
-            pending: Arc::default(),
+            limits,
+            queue: Queue::new(target, limits),
             blocks: Arc::default(),
             parents: Vec::new(),
             connection,
@@ -197,13 +202,32 @@ impl OpenDisk {
         &self.facts
     }
 
+    pub(crate) fn api(&self) -> &'static Api {
+        self.api
+    }
+
+    pub(crate) fn limits(&self) -> IoLimits {
+        self.limits
+    }
+
+    pub(crate) fn set_limits(&mut self, limits: IoLimits) {
+        self.limits = limits;
+        self.queue.set_depth(limits);
+    }
+
+    /// Refuses to block in a forked child, and inside a callback that the library would wait for.
+    fn may_block(&self, operation: Operation) -> Result<()> {
+        self.facts.birth.check(operation)?;
+        check_not_in_callback(operation).map_err(|error| self.facts.locate(error))
+    }
+
     /// Runs one blocking call on the handle.
     fn call(
         &self,
         operation: Operation,
         call: impl FnOnce(VixDiskLibHandle) -> VixError,
     ) -> Result<()> {
-        self.facts.birth.check(operation)?;
+        self.may_block(operation)?;
         self.settle_for_blocking();
         self.api
             .call(operation, |_| call(self.handle.0))
@@ -220,7 +244,7 @@ impl OpenDisk {
 
     /// Has nothing in flight when it returns, also where requests may meet.
     fn settle_everything(&self) {
-        if !self.pending.is_unsettled() {
+        if !self.queue.is_unsettled() {
             return;
         }
         // The futures tell what became of the requests; the call that follows tells what is wrong with the disk.
@@ -232,7 +256,9 @@ impl OpenDisk {
     pub(crate) fn read_at(&self, start: Sector, buf: &mut [u8]) -> Result<()> {
         let range = self.facts.request(Operation::Read, start, buf.len())?;
         let read = self.api.table.read;
-        for (piece, buf) in pieces(range).zip(buf.chunks_mut(LONGEST_REQUEST)) {
+        let longest = self.limits.request;
+        let pieces = range.pieces(longest.sectors());
+        for (piece, buf) in pieces.zip(buf.chunks_mut(longest.bytes())) {
             let (first, count) = (piece.start().get(), piece.count().get());
             self.call(Operation::Read, |handle| {
                 // SAFETY: the handle is open until drop and no call overlaps this one that may not; the piece lies
@@ -247,7 +273,9 @@ impl OpenDisk {
     pub(crate) fn write_at(&self, start: Sector, buf: &[u8]) -> Result<()> {
         let range = self.facts.request(Operation::Write, start, buf.len())?;
         let write = self.api.table.write;
-        for (piece, buf) in pieces(range).zip(buf.chunks(LONGEST_REQUEST)) {
+        let longest = self.limits.request;
+        let pieces = range.pieces(longest.sectors());
+        for (piece, buf) in pieces.zip(buf.chunks(longest.bytes())) {
             let (first, count) = (piece.start().get(), piece.count().get());
             self.call(Operation::Write, |handle| {
                 // SAFETY: as in `read_at`, and the part of `buf` is readable for exactly `count` sectors.
@@ -259,35 +287,39 @@ impl OpenDisk {
     }
 
     pub(crate) fn read_async(&self, start: Sector, buf: AlignedBuf) -> IoFuture {
-        self.submit(Direction::Read, start, buf)
+        self.start(Direction::Read, start, buf)
     }
 
     pub(crate) fn write_async(&self, start: Sector, buf: AlignedBuf) -> IoFuture {
-        self.submit(Direction::Write, start, buf)
+        self.start(Direction::Write, start, buf)
     }
 
-    fn submit(&self, direction: Direction, start: Sector, buf: AlignedBuf) -> IoFuture {
-        match self.facts.request(direction.operation(), start, buf.len()) {
-            Err(error) => IoFuture::refused(error, buf),
-            Ok(range) => {
-                let target = Target {
-                    api: self.api,
-                    handle: self.handle,
-                    facts: Arc::clone(&self.facts),
-                };
-                InFlight::submit(target, direction, range, buf, &self.pending)
-            }
-        }
+    fn start(&self, direction: Direction, start: Sector, buf: AlignedBuf) -> IoFuture {
+        let range = match self.facts.request(direction.operation(), start, buf.len()) {
+            Ok(range) => range,
+            Err(error) => return IoFuture::refused(error, buf),
+        };
+        let request = Request::new(direction, range, self.limits, buf);
+        let future = IoFuture::waiting(Arc::clone(&request), self.api, Arc::clone(&self.facts));
+        self.enqueue(request);
+        future
+    }
+
+    /// Submits a request, which fits the disk, or puts it in line.
+    pub(crate) fn enqueue(&self, request: Arc<Request>) {
+        self.queue.enqueue(request);
     }
 
     pub(crate) fn settle(&self) -> Result<()> {
-        self.facts.birth.check(Operation::Flush)?;
+        self.may_block(Operation::Flush)?;
+        self.queue.wait_submitted();
         let wait = self.api.table.wait;
-        // SAFETY: the handle is open; waiting may run beside what it waits for.
+        // SAFETY: the handle is open; waiting may run beside what it waits for, and nothing is being submitted now unless
+        // calls may overlap.
         let waited = self
             .api
             .call(Operation::Flush, |_| unsafe { wait(self.handle.0) });
-        self.pending.wait_idle();
+        self.queue.wait_idle();
         waited.map_err(|error| self.facts.locate(error))
     }
 
@@ -369,6 +401,9 @@ impl OpenDisk {
             let error = Error::new(ErrorKind::Unsupported, Operation::Extents, text);
             return ExtentDetail::Unknown(Arc::new(self.facts.locate(error)));
         }
+        if let Err(error) = self.may_block(Operation::Extents) {
+            return ExtentDetail::Unknown(Arc::new(error));
+        }
         self.settle_for_blocking();
         let (api, handle, blocks) = (self.api, self.handle, Arc::clone(&self.blocks));
         let facts = Arc::clone(&self.facts);
@@ -385,6 +420,8 @@ impl OpenDisk {
 
     /// Closes now and returns the error; `drop` finds nothing left to do.
     pub(crate) fn close(mut self) -> Result<()> {
+        // A disk that cannot be closed here is closed elsewhere, when `self` goes.
+        check_not_in_callback(Operation::Close).map_err(|error| self.facts.locate(error))?;
         let closed = self.close_handle();
         let parents = mem::take(&mut self.parents).into_iter().map(Self::close);
         parents.fold(closed, Result::and)
@@ -399,9 +436,11 @@ impl OpenDisk {
         self.facts.birth.check_surely(Operation::Close)?;
         let api = self.api;
         let wait = api.table.wait;
+        self.queue.wait_submitted();
         // SAFETY: the handle is open; VDDK wants the wait before the close where requests were submitted.
         let waited = api.call(Operation::Close, |_| unsafe { wait(handle.0) });
-        self.pending.wait_idle();
+        self.queue.wait_idle();
+        self.queue.close();
         let closed = self.connection.library().control(move || {
             // `Handle` as a whole, which is `Send`, moves here.
             let handle: Handle = handle;
@@ -418,7 +457,8 @@ impl OpenDisk {
             api: self.api,
             handle: mem::replace(&mut self.handle, Handle(ptr::null_mut())),
             facts: Arc::clone(&self.facts),
-            pending: Arc::clone(&self.pending),
+            limits: self.limits,
+            queue: Arc::clone(&self.queue),
             blocks: Arc::clone(&self.blocks),
             parents: mem::take(&mut self.parents),
             connection: self.connection.clone(),
@@ -446,7 +486,7 @@ impl Drop for OpenDisk {
 
 impl ExtentSource for OpenDisk {
     fn page(&self, range: SectorRange, chunk: ChunkSize) -> Result<Vec<Extent>> {
-        self.facts.birth.check(Operation::Extents)?;
+        self.may_block(Operation::Extents)?;
         self.settle_for_blocking();
         let capabilities = self.facts.capabilities;
         let page = if capabilities.exact_extents {
@@ -472,11 +512,6 @@ impl ExtentSource for OpenDisk {
             })
             .collect())
     }
-}
-
-/// The parts of a range that make one request each; they match the chunks of [`LONGEST_REQUEST`] of its buffer.
-pub(crate) fn pieces(range: SectorRange) -> impl Iterator<Item = SectorRange> {
-    range.pieces(ByteLen::new(LONGEST_REQUEST as u64).sectors_rounded_up())
 }
 
 type Opened = (Handle, DiskInfo, Transport, SectorCount, bool);

@@ -19,7 +19,7 @@ impl OpenDisk {
         self.same_library(parent)
             .and_then(|()| required(Operation::Attach, self.api.table.is_attach_possible))
             .and_then(|possible| {
-                self.facts.birth.check(Operation::Attach)?;
+                self.may_block(Operation::Attach)?;
                 self.settle_everything();
                 parent.settle_everything();
                 let (parent, child) = (parent.handle.0, self.handle.0);
@@ -32,6 +32,7 @@ impl OpenDisk {
 
     /// Whatever happens, no I/O reaches `parent` again.
     pub(crate) fn attach(&mut self, mut parent: Self) -> Result<()> {
+        self.may_block(Operation::Attach)?;
         if self.api.table.is_attach_possible.is_some() {
             // The library has not attached anything yet: a parent that is dropped here is closed as any disk.
             self.can_attach(&parent)?;
@@ -42,6 +43,7 @@ impl OpenDisk {
             .map_err(|error| self.not_attached(&parent, error))?;
         self.settle_everything();
         parent.settle_everything();
+        parent.queue.close();
         let (api, handles) = (self.api, (parent.handle, self.handle));
         let attached = self.connection.library().control(move || {
             let (parent, child): (Handle, Handle) = handles;

@@ -32,6 +32,7 @@ impl OpenDisk {
         let name = absolute(operation, path)
             .and_then(|path| c_path("the disk's name", &path))
             .map_err(failed)?;
+        self.may_block(operation)?;
         self.settle_everything();
         let (api, handle) = (self.api, self.handle);
         let created = self
@@ -77,7 +78,7 @@ impl OpenDisk {
             let text = "the disk is open for reading only";
             return Err(failed(Error::new(ErrorKind::ReadOnly, operation, text)));
         }
-        self.facts.birth.check(operation)?;
+        self.may_block(operation)?;
         let thread = Worker::start("vixdisklib-reshape", ()).map_err(|cause| {
             let text = "no thread for the call";
             failed(Error::new(ErrorKind::OutOfMemory, operation, text).with_cause(cause))
