@@ -48,7 +48,7 @@ pub(crate) fn start(api: &'static Api) -> Library {
         .expect("starts")
 }
 
-fn bytes(sectors: usize) -> Vec<u8> {
+pub(crate) fn bytes(sectors: usize) -> Vec<u8> {
     (0..sectors * 512)
         .map(|at| u8::try_from((at / 512 + at) % 251).expect("small"))
         .collect()
@@ -69,7 +69,7 @@ fn flat(contents: &[u8]) -> (TempDir, PathBuf) {
 }
 
 /// A flat disk with `contents`, opened through `library`.
-fn disk(library: &Library, contents: &[u8]) -> (TempDir, Disk) {
+pub(crate) fn disk(library: &Library, contents: &[u8]) -> (TempDir, Disk) {
     let (folder, path) = flat(contents);
     let connection = library.connect_local().expect("local");
     let disk = connection

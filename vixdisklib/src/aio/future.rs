@@ -128,6 +128,14 @@ impl IoFuture {
         }))
     }
 
+    #[cfg(test)]
+    pub(super) fn request(&self) -> Arc<Request> {
+        match &self.0 {
+            Stage::Waiting(waiting) => Arc::clone(&waiting.request),
+            _ => panic!("it does not wait"),
+        }
+    }
+
     /// Blocks until the request is done.
     ///
     /// Inside a waker that runs on a thread of the library, which must not block, a request that is not done is given up:

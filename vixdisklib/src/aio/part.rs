@@ -81,13 +81,20 @@ impl Part {
     }
 
     fn end(self, code: VixError) {
-        let ended = self.request.completion.end(self.range, code);
+        let Self {
+            queue,
+            request,
+            number,
+            range,
+        } = self;
+        let ended = request.completion.end(range, code);
         drop(ended.garbage);
+        drop(request);
         if let Some(waker) = ended.waker {
             wake(waker);
         }
-        // Behind the waker: whoever waits for the queue waits for the callback too.
-        self.queue.end(self.number, ended.done);
+        // Last, since whoever waits for the queue waits for the callback, and for the memory of what was given up.
+        queue.end(number, ended.done);
     }
 }
 
