@@ -52,11 +52,13 @@ mod access;
 mod aio;
 mod api;
 mod buffer;
+mod bytes;
 mod capability;
 mod cleanup;
 mod configuration;
 mod connection;
 mod copy;
+mod cursor;
 mod database;
 mod disk;
 mod error;
@@ -67,6 +69,7 @@ mod library;
 mod log;
 #[cfg(feature = "nbd")]
 pub mod nbd;
+mod parallel;
 mod params;
 mod process;
 mod progress;
@@ -89,6 +92,7 @@ pub use connection::{
     OpenFlags,
 };
 pub use copy::{CopyOptions, CopyProgress, CopySource, CopyTarget, copy};
+pub use cursor::{CursorDisk, DiskCursor};
 pub use database::{Database, DiskUuid, MetadataKey};
 pub use disk::{Disk, ZeroMode};
 pub use disk_units::{ByteLen, SECTOR_SIZE, Sector, SectorCount, SectorRange};
@@ -98,6 +102,7 @@ pub use info::{Adapter, DiskInfo, Geometry};
 pub use kind::DiskKind;
 pub use library::{Backend, Library, LibraryBuilder};
 pub use log::{LogLevel, LogLine};
+pub use parallel::{DeliveryOrder, ParallelOptions, ParallelReader, Parallelism};
 pub use params::{
     ConnectParams, ConnectParamsBuilder, Credentials, ReportedParams, Server, ServerBuilder, Spec,
 };

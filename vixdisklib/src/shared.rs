@@ -73,6 +73,10 @@ impl SharedDisk {
         })
     }
 
+    pub(crate) fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
     /// The name that the disk was opened with; a local one is absolute.
     #[must_use]
     pub fn name(&self) -> &Path {

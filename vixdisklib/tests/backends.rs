@@ -8,13 +8,15 @@ mod support;
 
 use std::error::Error as _;
 use std::fs;
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::num::NonZeroUsize;
 use std::thread;
 
 use support::{flat_disk, on_each_backend, pattern};
 use vixdisklib::{
-    Adapter, AlignedBuf, ChunkSize, ConnectOptions, ConnectParams, Credentials, ErrorKind, Library,
-    OpenFlags, Operation, Secret, Sector, SectorCount, SectorRange, Spec, Transport, VixError,
-    ZeroMode,
+    Adapter, AlignedBuf, ByteLen, ChunkSize, ConnectOptions, ConnectParams, Credentials,
+    DeliveryOrder, DiskCursor, ErrorKind, IoLimits, Library, OpenFlags, Operation, ParallelOptions,
+    Parallelism, RequestSize, Secret, Sector, SectorCount, SectorRange, Spec, Transport, VixError, ZeroMode,
 };
 
 const SECTORS: usize = 1000;
@@ -25,6 +27,9 @@ fn every_backend_behaves_alike() {
         reads_and_writes(library);
         requests_that_must_not_reach_the_library(library);
         asynchronous_requests(library);
+        requests_of_many_parts(library);
+        reading_in_parallel(library);
+        bytes_and_streams(library);
         many_threads_share_a_disk(library);
         extents_cover_the_disk(library);
         zeroes(library);
@@ -183,6 +188,141 @@ fn asynchronous_requests(library: &Library) {
     let late = disk.read_async(Sector::ZERO, AlignedBuf::new(SectorCount::new(512)));
     disk.close().expect("closes");
     assert_eq!(&late.wait().1[..], &model[..512 * 512]);
+}
+
+fn requests_of_many_parts(library: &Library) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = flat_disk(folder.path(), &vec![0; SECTORS * 512]);
+    let mut disk = library
+        .connect_local()
+        .expect("local")
+        .open_disk(&path, OpenFlags::empty())
+        .expect("opens");
+    let mut limits = IoLimits::default();
+    limits.request = RequestSize::MIN;
+    limits.depth = NonZeroUsize::new(3).expect("some");
+    disk.set_io_limits(limits);
+    let model = pattern(SECTORS);
+    let mut buf = AlignedBuf::new(SectorCount::new(SECTORS as u64));
+    buf.copy_from_slice(&model);
+    let (done, _) = disk.write_async(Sector::ZERO, buf).wait();
+    done.expect("written in 125 parts, 3 at a time");
+    disk.settle().expect("settles");
+
+    let disk = disk.into_shared().expect("shared");
+    assert_eq!(disk.io_limits(), limits);
+    let reads: Vec<_> = (0..4)
+        .map(|_| disk.read_async(Sector::new(1), AlignedBuf::new(SectorCount::new(999))))
+        .collect();
+    for read in reads {
+        let (done, buf) = pollster::block_on(read);
+        done.expect("read");
+        assert!(buf[..] == model[512..]);
+    }
+    disk.close().expect("closes");
+}
+
+fn reading_in_parallel(library: &Library) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = pattern(3 * 4096 + 5);
+    let path = flat_disk(folder.path(), &model);
+    let connection = library.connect_local().expect("local");
+    for parallelism in [
+        Parallelism::Auto,
+        Parallelism::Requests,
+        Parallelism::Handles,
+    ] {
+        let mut options = ParallelOptions::default();
+        options.parallelism = parallelism;
+        options.order = DeliveryOrder::AsRead;
+        let mut reader = connection
+            .open_parallel(&path, OpenFlags::empty(), options)
+            .expect("opens");
+        let whole = SectorRange::whole(reader.disk().capacity());
+        let extents = reader.disk().extents(whole).expect("in range");
+        let ranges: Vec<_> = extents
+            .map(|extent| extent.expect("an extent").range)
+            .collect();
+        let mut copy = vec![0; model.len()];
+        let read = reader.read(ranges, |range, bytes| {
+            let from = usize::try_from(range.start().get()).expect("small") * 512;
+            copy[from..from + bytes.len()].copy_from_slice(bytes);
+            Ok::<_, vixdisklib::Error>(())
+        });
+        read.expect("read");
+        assert!(copy == model, "{parallelism:?}");
+        reader.close().expect("closes");
+    }
+}
+
+fn bytes_and_streams(library: &Library) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut model = pattern(SECTORS);
+    let path = flat_disk(folder.path(), &model);
+    let connection = library.connect_local().expect("local");
+    let disk = connection
+        .open_disk(&path, OpenFlags::empty())
+        .expect("opens");
+
+    disk.write_all_at(ByteLen::new(1000), &[1; 3000])
+        .expect("written");
+    model[1000..4000].fill(1);
+    let mut bytes = vec![0; 5001];
+    disk.read_exact_at(ByteLen::new(777), &mut bytes)
+        .expect("read");
+    assert!(bytes == model[777..][..5001]);
+    let size = SECTORS as u64 * 512;
+    disk.read_exact_at(ByteLen::new(u64::MAX), &mut [])
+        .expect("nothing is everywhere");
+    for (offset, length) in [(size - 1, 2), (size, 1), (u64::MAX, 1), (u64::MAX - 3, 600)] {
+        let error = disk.read_exact_at(ByteLen::new(offset), &mut vec![0; length]);
+        let kind = error.expect_err("past the end").kind();
+        assert_eq!(kind, ErrorKind::OutOfRange, "{length} bytes at {offset}");
+        let error = disk.write_all_at(ByteLen::new(offset), &vec![0; length]);
+        assert_eq!(
+            error.expect_err("past the end").kind(),
+            ErrorKind::OutOfRange
+        );
+    }
+
+    let mut cursor = DiskCursor::new(disk);
+    cursor.seek(SeekFrom::End(-5)).expect("inside");
+    assert_eq!(
+        cursor.write(b"seven..").expect("up to the end"),
+        5,
+        "a disk does not grow"
+    );
+    model[SECTORS * 512 - 5..].copy_from_slice(b"seven");
+    let full = cursor.write_all(b"x").expect_err("at the end");
+    assert_eq!(full.kind(), io::ErrorKind::WriteZero);
+    assert_eq!(cursor.read(&mut [0; 9]).expect("the end"), 0);
+    cursor
+        .seek(SeekFrom::Current(1 << 40))
+        .expect("behind the end");
+    assert_eq!(cursor.read(&mut [0; 9]).expect("the end"), 0);
+    cursor
+        .seek(SeekFrom::End(-(1 << 40)))
+        .expect_err("before the start");
+    cursor.flush().expect("flushes");
+    cursor.rewind().expect("the start");
+    let mut whole = Vec::new();
+    io::BufReader::new(&mut cursor)
+        .read_to_end(&mut whole)
+        .expect("read");
+    assert!(whole == model);
+    cursor.into_disk().close().expect("closes");
+
+    let disk = connection
+        .open_disk(&path, OpenFlags::READ_ONLY)
+        .expect("opens");
+    let error = DiskCursor::new(&disk).write(b"x").expect_err("read-only");
+    assert_eq!(error.kind(), io::ErrorKind::ReadOnlyFilesystem);
+    let shared = disk.into_shared().expect("shared");
+    let mut three = [0; 3];
+    DiskCursor::new(shared.clone())
+        .read_exact(&mut three)
+        .expect("read");
+    assert_eq!(three, model[..3]);
 }
 
 fn many_threads_share_a_disk(library: &Library) {

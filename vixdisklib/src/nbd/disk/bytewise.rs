@@ -1,9 +1,10 @@
 //! Access to any byte of a disk that knows whole sectors only.
 
-use disk_units::{ByteLen, SECTOR_SIZE, Sector, SectorCount, SectorRange};
+use disk_units::{ByteLen, SECTOR_SIZE, Sector, SectorRange};
 
 use super::range_lock::RangeLock;
 use super::sectors::Sectors;
+use crate::bytes::{Piece, pieces};
 use crate::nbd::ErrorNumber;
 use crate::nbd::export::{ExportError, ZeroRequest};
 
@@ -16,65 +17,6 @@ pub(super) struct Bytewise<D> {
     /// Held around every change: one that covers a sector in part reads it first, and nobody may change the sector
     /// between that and the write.
     writers: RangeLock,
-}
-
-/// A part of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Piece {
-    /// Some bytes of one sector.
-    Part {
-        sector: Sector,
-        skip: usize,
-        length: usize,
-    },
-    /// Whole sectors, and the bytes in them.
-    Whole { range: SectorRange, length: usize },
-}
-
-impl Piece {
-    fn length(self) -> usize {
-        match self {
-            Self::Part { length, .. } | Self::Whole { length, .. } => length,
-        }
-    }
-}
-
-/// Cuts bytes into at most one part, whole sectors, and one more part.
-fn pieces(offset: ByteLen, length: ByteLen) -> impl Iterator<Item = Piece> {
-    let mut position = offset.get();
-    let mut left = length.get();
-    std::iter::from_fn(move || {
-        if left == 0 {
-            return None;
-        }
-        let sector = Sector::new(position / SECTOR_BYTES);
-        let skip = position % SECTOR_BYTES;
-        let partial = skip != 0 || left < SECTOR_BYTES;
-        let taken = if partial {
-            left.min(SECTOR_BYTES - skip)
-        } else {
-            left - left % SECTOR_BYTES
-        };
-        position += taken;
-        left -= taken;
-        let length = bytes(taken);
-        Some(if partial {
-            let skip = bytes(skip);
-            Piece::Part {
-                sector,
-                skip,
-                length,
-            }
-        } else {
-            let range = SectorRange::new(sector, SectorCount::new(taken / SECTOR_BYTES))
-                .expect("requests lie inside the disk");
-            Piece::Whole { range, length }
-        })
-    })
-}
-
-fn bytes(count: u64) -> usize {
-    usize::try_from(count).expect("requests are shorter than 4 GiB")
 }
 
 /// All sectors that the bytes touch.
@@ -209,24 +151,25 @@ mod tests {
     #[derive(Default)]
     struct Ram(Mutex<Vec<u8>>);
 
+    fn from(sector: Sector) -> usize {
+        usize::try_from(sector.byte_offset().unwrap().get()).unwrap()
+    }
+
     impl Ram {
         fn bytes_of(range: SectorRange) -> std::ops::Range<usize> {
-            let at = |sector: Sector| bytes(sector.byte_offset().unwrap().get());
-            at(range.start())..at(range.end())
+            from(range.start())..from(range.end())
         }
     }
 
     impl Sectors for Ram {
         fn read_at(&self, start: Sector, buf: &mut [u8]) -> Result<(), ExportError> {
             assert!(buf.len().is_multiple_of(SECTOR_SIZE) && !buf.is_empty());
-            let from = bytes(start.byte_offset().unwrap().get());
-            buf.copy_from_slice(&self.0.lock()[from..][..buf.len()]);
+            buf.copy_from_slice(&self.0.lock()[from(start)..][..buf.len()]);
             Ok(())
         }
         fn write_at(&self, start: Sector, buf: &[u8]) -> Result<(), ExportError> {
             assert!(buf.len().is_multiple_of(SECTOR_SIZE) && !buf.is_empty());
-            let from = bytes(start.byte_offset().unwrap().get());
-            self.0.lock()[from..][..buf.len()].copy_from_slice(buf);
+            self.0.lock()[from(start)..][..buf.len()].copy_from_slice(buf);
             Ok(())
         }
         fn write_zeroes(
@@ -250,34 +193,6 @@ mod tests {
         fn states(&self, _: SectorRange) -> impl Iterator<Item = (SectorRange, BlockState)> {
             std::iter::empty()
         }
-    }
-
-    #[test]
-    fn requests_fall_into_parts_and_whole_sectors() {
-        let all: Vec<_> = pieces(ByteLen::new(500), ByteLen::new(1100)).collect();
-        let whole = SectorRange::new(Sector::new(1), SectorCount::new(2)).unwrap();
-        assert_eq!(
-            all,
-            [
-                Piece::Part {
-                    sector: Sector::ZERO,
-                    skip: 500,
-                    length: 12
-                },
-                Piece::Whole {
-                    range: whole,
-                    length: 1024
-                },
-                Piece::Part {
-                    sector: Sector::new(3),
-                    skip: 0,
-                    length: 64
-                },
-            ]
-        );
-        assert_eq!(pieces(ByteLen::new(10), ByteLen::new(5)).count(), 1);
-        assert_eq!(pieces(ByteLen::new(512), ByteLen::new(512)).count(), 1);
-        assert_eq!(pieces(ByteLen::new(512), ByteLen::ZERO).count(), 0);
     }
 
     #[derive(Clone, Debug)]
