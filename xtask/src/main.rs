@@ -2,6 +2,7 @@
 
 mod artefacts;
 mod bench;
+mod bench_safe;
 mod bindings;
 mod checks;
 mod ci;
@@ -24,6 +25,7 @@ cargo xtask COMMAND
   ci                    everything that CI runs: format, lints, tests, docs, generated files, symbols
   bench [--rounds N] [--only TEXT] [--folder DIR] [--markdown FILE] [--json FILE]
                         measure speed against QEMU's programs, and print ratios
+  bench-safe            measure what the safe API costs, and what requests in flight gain, and print ratios
   fuzz [TARGET...] [--seconds N]
                         run the fuzz targets, each so long (60 s), and keep what they learn
   kill [--runs N]       kill a server under load N times (200), and look at what is left each time
@@ -51,6 +53,7 @@ fn run(command: &str, rest: &[String]) -> Result {
         ("test", rest) => test::run(rest),
         ("ci", []) => ci::run_everything(),
         ("bench", rest) => bench::run_all(rest),
+        ("bench-safe", []) => bench_safe::run_all(),
         ("fuzz", rest) => fuzz::run_targets(rest),
         ("kill", rest) => kill::run_many(rest),
         ("dist", [folder]) => artefacts::dist(folder.as_ref()),
