@@ -233,7 +233,7 @@ mod tests {
 
     fn step() -> impl Strategy<Value = Step> {
         let length = prop_oneof![3 => 0_usize..1200, 1 => Just(512_usize), 1 => Just(1024)];
-        let far = (SECTORS * 512) as i64 + 600;
+        let far = i64::try_from(SECTORS * 512).expect("small") + 600;
         prop_oneof![
             3 => length.clone().prop_map(Step::Read),
             3 => (length, any::<u8>()).prop_map(|(length, byte)| Step::Write(length, byte)),

@@ -17,6 +17,7 @@ use crate::buffer::AlignedBuf;
 use crate::connection::{Connection, OpenFlags};
 use crate::disk::Disk;
 use crate::error::{Error, Operation, Result};
+use crate::transport::Transport;
 
 /// How a [`ParallelReader`] works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,9 +120,10 @@ impl Connection {
             Parallelism::Requests => true,
             Parallelism::Handles => false,
         };
-        let mut limits = IoLimits::default();
-        limits.depth = options.requests;
-        first.set_io_limits(limits);
+        first.set_io_limits(IoLimits {
+            depth: options.requests,
+            ..IoLimits::default()
+        });
         let mut disks = vec![first];
         while !asynchronous && disks.len() < options.requests.get() {
             disks.push(open()?);
@@ -138,8 +140,8 @@ impl Connection {
 fn is_asynchronous(disk: &Disk) -> bool {
     let can = disk.capabilities();
     // Allocated blocks came with the release that made these transports asynchronous, 6.7.
-    let network = matches!(disk.transport_mode(), "nbd" | "nbdssl") && can.allocated_blocks;
-    can.async_io && (can.parallel_io || network)
+    let network = [Transport::NBD, Transport::NBDSSL].contains(disk.transport_mode());
+    can.async_io && (can.parallel_io || (network && can.allocated_blocks))
 }
 
 impl ParallelReader {

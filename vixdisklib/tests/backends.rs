@@ -16,7 +16,8 @@ use support::{flat_disk, on_each_backend, pattern};
 use vixdisklib::{
     Adapter, AlignedBuf, ByteLen, ChunkSize, ConnectOptions, ConnectParams, Credentials,
     DeliveryOrder, DiskCursor, ErrorKind, IoLimits, Library, OpenFlags, Operation, ParallelOptions,
-    Parallelism, RequestSize, Secret, Sector, SectorCount, SectorRange, Spec, Transport, VixError, ZeroMode,
+    Parallelism, RequestSize, Secret, Sector, SectorCount, SectorRange, Spec, Transport, VixError,
+    ZeroMode,
 };
 
 const SECTORS: usize = 1000;

@@ -131,7 +131,7 @@ fn a_synchronous_transport_is_read_by_a_handle_and_a_thread_for_each_request() {
     assert!(world.reader.disk().is_read_only());
     let mut copy = Vec::new();
     let read = world.reader.read([whole()], |range, bytes| {
-        assert_eq!(range.start().get() as usize * 512, copy.len());
+        assert_eq!(range.start().get() * 512, copy.len() as u64);
         copy.extend_from_slice(bytes);
         Ok::<_, Error>(())
     });
