@@ -2,6 +2,8 @@
 
 mod hint;
 mod location;
+#[cfg(all(test, feature = "embedded"))]
+mod remote;
 mod retry;
 
 use std::fmt;
