@@ -17,6 +17,7 @@ use crate::connection::{ConnectOptions, Connection, OpenFlags};
 use crate::log::callback;
 use crate::params::{ConnectParams, Credentials, Spec};
 use crate::secret::Secret;
+use crate::transport::Transport;
 use crate::vddk_like::start;
 
 const ACTUAL: &str = "0E:7A:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:12:34";
@@ -65,10 +66,7 @@ fn connect(api: &'static Api) -> Connection {
     .credentials(Credentials::Password { user, password })
     .build()
     .expect("complete");
-    let options = ConnectOptions {
-        snapshot: Some("snapshot-27".to_owned()),
-        ..ConnectOptions::default()
-    };
+    let options = ConnectOptions::new().snapshot("snapshot-27");
     start(api).connect(params, &options).expect("connects")
 }
 
@@ -178,7 +176,7 @@ fn a_host_without_memory_is_found_behind_a_failed_read() {
     let range = SectorRange::new(Sector::new(8), SectorCount::new(8));
     assert_eq!(
         (error.sectors(), error.transport()),
-        (range, Some("nbdssl"))
+        (range, Some(&Transport::NBDSSL))
     );
     assert_eq!(error.hint(), Some(Hint::HostMemory));
     assert!(error.is_retryable());
