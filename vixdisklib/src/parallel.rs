@@ -99,7 +99,7 @@ impl Connection {
     /// let whole = SectorRange::whole(reader.disk().capacity());
     /// reader.read([whole], |_range, bytes| {
     ///     copy.extend_from_slice(bytes);
-    ///     vixdisklib::Result::Ok(())
+    ///     Ok::<_, vixdisklib::Error>(())
     /// })?;
     /// assert_eq!(copy, [7; 64 * 512]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
