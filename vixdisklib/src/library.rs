@@ -6,7 +6,9 @@ mod start;
 
 use std::ffi::CString;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+#[cfg(feature = "loader")]
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use disk_units::ByteLen;

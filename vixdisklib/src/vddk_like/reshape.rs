@@ -442,6 +442,49 @@ fn progress_is_heard_outside_of_the_library() {
 }
 
 #[test]
+fn what_is_in_flight_is_waited_for_first() {
+    static CALLS: Mutex<Vec<&str>> = Mutex::new(Vec::new());
+    unsafe extern "C" fn wait(handle: VixDiskLibHandle) -> VixError {
+        CALLS.lock().push("wait");
+        // SAFETY: passed on.
+        unsafe { (TABLE.wait)(handle) }
+    }
+    unsafe extern "C" fn shrink(
+        _: VixDiskLibHandle,
+        _: VixDiskLibProgressFunc,
+        _: *mut c_void,
+    ) -> VixError {
+        CALLS.lock().push("shrink");
+        VixError::OK
+    }
+    unsafe extern "C" fn attach(_: VixDiskLibHandle, _: VixDiskLibHandle) -> VixError {
+        CALLS.lock().push("attach");
+        VixError::OK
+    }
+    static API: Api = Api {
+        table: FnTable {
+            wait,
+            shrink: Some(shrink),
+            is_attach_possible: None,
+            attach: Some(attach),
+            // Calls on one handle may meet, but for these.
+            ..TABLE
+        },
+        major: Some(8),
+    };
+    let library = start(&API);
+    let (_folder, mut child) = disk(&library, &bytes(8));
+    let (_other, parent) = disk(&library, &bytes(8));
+    assert!(child.capabilities().parallel_io);
+    drop(child.read_async(Sector::ZERO, buffer(8)));
+    child.shrink(|_| {}).expect("shrunk");
+    drop(child.read_async(Sector::ZERO, buffer(8)));
+    drop(parent.read_async(Sector::ZERO, buffer(8)));
+    child.attach(parent).expect("attached");
+    assert_eq!(*CALLS.lock(), ["wait", "shrink", "wait", "wait", "attach"]);
+}
+
+#[test]
 fn a_panic_in_the_progress_reappears_after_the_call() {
     static API: Api = Api {
         table: FnTable {
