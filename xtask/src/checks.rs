@@ -24,6 +24,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &["vixdisklib-open", "vixdisklib-sys"],
     ),
     (
+        "vixdisklib-rule-check",
+        &["vixdisklib-open", "vixdisklib-sys"],
+    ),
+    ("vddk-like", &["vixdisklib-open", "vixdisklib-sys"]),
+    (
         "vixdisklib",
         &["disk-units", "vixdisklib-open", "vixdisklib-sys"],
     ),

@@ -8,6 +8,7 @@ mod checks;
 mod ci;
 mod fuzz;
 mod kill;
+mod libraries;
 mod peers;
 mod shell;
 mod symbols;
@@ -29,7 +30,9 @@ cargo xtask COMMAND
   fuzz [TARGET...] [--seconds N]
                         run the fuzz targets, each so long (60 s), and keep what they learn
   kill [--runs N]       kill a server under load N times (200), and look at what is left each time
-  dist DIR              lay our shared library out as a VDDK distribution
+  dist [--rule-check] DIR
+                        lay our shared library, or the one that checks rules, out as a VDDK distribution
+  libraries             build the libraries that the tests run on, and say where they are
   bindings [--check]    generate the bindings from the headers, or compare
   symbols LIBRARY       compare the exported symbols of a library with the headers";
 
@@ -57,6 +60,13 @@ fn run(command: &str, rest: &[String]) -> Result {
         ("fuzz", rest) => fuzz::run_targets(rest),
         ("kill", rest) => kill::run_many(rest),
         ("dist", [folder]) => artefacts::dist(folder.as_ref()),
+        ("dist", [option, folder]) if option == "--rule-check" => {
+            artefacts::dist_rule_check(folder.as_ref())
+        }
+        ("libraries", []) => {
+            println!("{}", libraries::build()?.display());
+            Ok(())
+        }
         ("bindings", rest) => bindings::run(rest),
         ("symbols", rest) => symbols::run(rest),
         _ => Err(HELP.into()),

@@ -6,20 +6,55 @@ use std::path::{Path, PathBuf};
 
 use vixdisklib::{Backend, Library};
 
-/// Every back end that this process can use: the embedded engine, and the library that a distribution folder holds.
+/// Every back end that behaves as our engine does: the embedded engine, our shared library, and the library that checks
+/// VDDK's rules and ends the process when one is broken, also without our extensions.
 pub(crate) fn backends() -> Vec<Backend> {
     let mut backends = vec![Backend::Embedded];
-    match env::var_os("VIXDISKLIB_TEST_LIBDIR") {
-        Some(folder) => backends.push(Backend::Library(folder.into())),
-        None if env::var_os("CI").is_some_and(|ci| ci == "true") => {
-            panic!("VIXDISKLIB_TEST_LIBDIR is not set: run `cargo xtask test`")
-        }
-        None => eprintln!("SKIPPED: a loaded library; run `cargo xtask test`"),
-    }
+    backends.extend(folder_of("VIXDISKLIB_TEST_LIBDIR").map(Backend::Library));
+    backends.extend(libraries("rule-check"));
     backends
 }
 
+/// Libraries with the shape of releases of VDDK, oldest first.
+#[allow(dead_code, reason = "not every test file uses them")]
+pub(crate) fn vddk_like() -> Vec<Backend> {
+    libraries("vddk-")
+}
+
+/// The libraries of the tests whose names begin so.
+fn libraries(prefix: &str) -> Vec<Backend> {
+    let Some(folder) = folder_of("VIXDISKLIB_TEST_LIBRARIES") else {
+        return Vec::new();
+    };
+    let mut found: Vec<PathBuf> = fs::read_dir(folder)
+        .expect("a folder")
+        .map(|entry| entry.expect("readable").path())
+        .filter(|path| {
+            let name = path.file_name().expect("a name");
+            name.to_string_lossy().starts_with(prefix)
+        })
+        .collect();
+    assert!(
+        !found.is_empty(),
+        "no library {prefix}: run `cargo xtask test`"
+    );
+    found.sort();
+    found.into_iter().map(Backend::Library).collect()
+}
+
+/// The folder that a variable names; without it the tests skip what is in there, which fails where `CI=true`.
+fn folder_of(variable: &str) -> Option<PathBuf> {
+    let folder = env::var_os(variable);
+    if folder.is_none() {
+        let in_ci = env::var_os("CI").is_some_and(|ci| ci == "true");
+        assert!(!in_ci, "{variable} is not set: run `cargo xtask test`");
+        eprintln!("SKIPPED: {variable} is not set; run `cargo xtask test`");
+    }
+    folder.map(PathBuf::from)
+}
+
 /// Runs a test on each back end, one after the other: a process initialises a library once at a time.
+#[allow(dead_code, reason = "not every test file uses it")]
 pub(crate) fn on_each_backend(test: impl Fn(&Library)) {
     for backend in backends() {
         eprintln!("back end: {backend:?}");
