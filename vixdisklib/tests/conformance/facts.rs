@@ -30,10 +30,10 @@ fn the_transport_is_the_one_that_was_chosen() {
             None => ("file", "file"),
             Some(_) => ("file:san:hotadd:nbdssl:nbd", "nbdssl"),
         };
-        assert_eq!(subject.library.transport_modes(), modes);
-        assert_eq!(disk.transport_mode(), chosen);
+        assert_eq!(subject.library.transport_modes().to_string(), modes);
+        assert_eq!(disk.transport_mode().to_string(), chosen);
         let shared = disk.into_shared().expect("shared");
-        assert_eq!(shared.transport_mode(), chosen);
+        assert_eq!(shared.transport_mode().to_string(), chosen);
     });
 }
 
