@@ -8,6 +8,8 @@ use std::process::Command;
 const BIN: &str = "VIXDISKLIB_TEST_BIN";
 /// The root of the distribution with our shared library.
 const LIBDIR: &str = "VIXDISKLIB_TEST_LIBDIR";
+/// The folder of distributions with libraries for tests.
+const LIBRARIES: &str = "VIXDISKLIB_TEST_LIBRARIES";
 
 /// The example program `name`.
 #[must_use]
@@ -43,6 +45,12 @@ pub fn libdir() -> PathBuf {
 #[must_use]
 pub fn library() -> PathBuf {
     existing(LIBDIR, "lib64/libvixDiskLib.so.8")
+}
+
+/// The library that checks VDDK's rules, by the name that programs link to.
+#[must_use]
+pub fn rule_check() -> PathBuf {
+    existing(LIBRARIES, "rule-check/lib64/libvixDiskLib.so.8")
 }
 
 /// The root of the repository.

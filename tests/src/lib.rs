@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `VIXDISKLIB_TEST_BIN` | folder with the examples |
 //! | `VIXDISKLIB_TEST_LIBDIR` | our shared library laid out as a VDDK distribution: `lib64/`, `include/` |
+//! | `VIXDISKLIB_TEST_LIBRARIES` | distributions of libraries for tests: `rule-check/`, `vddk-6.7/` and so on |
 //! | `VIXDISKLIB_SAMPLES` | public sample disks; `../shared/samples` beside the repository by default |
 //! | `VIXDISKLIB_PATH` | optional: a real VDDK, tried as one more back end |
 //! | `CI` | `true`: a test that would be skipped fails |

@@ -170,7 +170,17 @@ rule! { BufferInFlight buffer_in_flight
                     unsafe { read(disk.raw(), 0, 1, buffer, Some(ignore), ptr::null_mut()) };
                 assert_eq!(answer, VixError::ASYNC);
             };
-            caller.while_it_waits(submit, submit);
+            let (accepted, is_accepted) = std::sync::mpsc::channel();
+            caller.while_it_waits(
+                || {
+                    submit();
+                    accepted.send(()).expect("received");
+                },
+                || {
+                    is_accepted.recv().expect("accepted");
+                    submit();
+                },
+            );
             caller.wait(disk);
         });
     }
