@@ -1,6 +1,6 @@
 //! Connection parameters as the library keeps them: a deep copy, whose secrets are wiped with it.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_char};
 use std::fmt;
 
 use vixdisklib_sys::{VixDiskLibCredType, VixDiskLibSpecType, VixError};
@@ -10,15 +10,20 @@ use crate::error::Failure;
 
 /// A string that never shows up in a log or in `Debug` output, and is wiped when dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Secret(Zeroizing<CString>);
+pub(crate) struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
     pub(crate) fn new(text: &CStr) -> Self {
-        Self(Zeroizing::new(text.to_owned()))
+        Self(Zeroizing::new(text.to_bytes_with_nul().to_vec()))
     }
 
     pub(crate) fn expose(&self) -> &CStr {
-        &self.0
+        CStr::from_bytes_until_nul(&self.0).expect("it was made with a NUL, which nobody removes")
+    }
+
+    /// For callers, who may overwrite what they are given.
+    pub(crate) fn as_mut_ptr(&mut self) -> *mut c_char {
+        self.0.as_mut_ptr().cast()
     }
 }
 

@@ -6,7 +6,7 @@ use std::ptr;
 use vixdisklib_sys::{FnTable, VixError};
 
 use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::log::Window;
+use crate::log::{Window, redactor};
 
 /// A function that not every library has, or the error that says so, before any call.
 pub(crate) fn required<F>(operation: Operation, function: Option<F>) -> Result<F> {
@@ -59,6 +59,7 @@ impl Api {
         let copy = unsafe { CStr::from_ptr(text) }
             .to_string_lossy()
             .into_owned();
+        let copy = redactor::redact(copy);
         // SAFETY: the text came from the partner of this function and is not used again.
         unsafe { (self.table.free_error_text)(text) };
         copy

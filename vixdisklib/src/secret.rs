@@ -11,9 +11,13 @@ use crate::log::redactor;
 
 /// A password, session cookie or key.
 ///
-/// It is wiped from memory when dropped. `Debug` prints `Secret(..)`; there is no `Display`, no `Clone`, and no way
-/// to read it outside this crate. While it lives, the library's log lines are searched for it and it is replaced
-/// there by `***`.
+/// It is wiped from memory when dropped, and so is the string that it was made from. `Debug` prints `Secret(..)`; there
+/// is no `Display`, no `Clone`, and no way to read it outside this crate.
+///
+/// While it lives, it is replaced by `***` in the library's log lines and error texts, also where it is written as in
+/// URLs, XML, JSON or C strings. That has limits: secrets of fewer than four bytes would match by chance and are left
+/// alone, and base64, hashes, double encoding, and a secret split over two lines are not recognised. Nor can this crate
+/// wipe the copies that a proprietary library makes for itself, or what that writes to files of its own.
 ///
 /// ```
 /// let secret = vixdisklib::Secret::new("correct horse".to_owned())?;

@@ -68,8 +68,8 @@ pub(crate) unsafe extern "C" fn get_connect_params(
         let output = unsafe { pointer::output(params, "connectParams") }?;
         let output = output.write(ptr::null_mut());
         let connection = current()?.connection(handle(connection))?;
-        let strings = Box::new(connection.params.clone());
-        *output = lend(c_params(&strings), strings);
+        let mut strings = Box::new(connection.params.clone());
+        *output = lend(c_params(&mut strings), strings);
         Ok(())
     })
 }
@@ -85,9 +85,9 @@ fn lend(
     PARAMS.lend(block.params.as_mut_ptr(), block)
 }
 
-/// The C form of parameters, pointing into them.
-fn c_params(params: &ConnectParams) -> VixDiskLibConnectParams {
-    let (cred_type, creds) = match &params.credentials {
+/// The C form of parameters, pointing into them. Whoever gets it may overwrite the secrets, as careful callers do.
+fn c_params(params: &mut ConnectParams) -> VixDiskLibConnectParams {
+    let (cred_type, creds) = match &mut params.credentials {
         Credentials::Password { user, password } => (
             VixDiskLibCredType::VIXDISKLIB_CRED_UID,
             VixDiskLibCreds {
@@ -146,9 +146,8 @@ fn text_pointer(text: &Option<CString>) -> *mut c_char {
         .map_or(ptr::null_mut(), |text| text.as_ptr().cast_mut())
 }
 
-fn secret_pointer(text: &Option<Secret>) -> *mut c_char {
-    text.as_ref()
-        .map_or(ptr::null_mut(), |text| text.expose().as_ptr().cast_mut())
+fn secret_pointer(text: &mut Option<Secret>) -> *mut c_char {
+    text.as_mut().map_or(ptr::null_mut(), Secret::as_mut_ptr)
 }
 
 /// A deep copy of a caller's parameters; null gives those of a local connection.
@@ -299,8 +298,8 @@ mod tests {
                 snapshot: None,
             }
         );
-        let strings = Box::new(first.clone());
-        let lent = lend(c_params(&strings), strings);
+        let mut strings = Box::new(first.clone());
+        let lent = lend(c_params(&mut strings), strings);
         // SAFETY: complete parameters that point into strings on loan with them.
         let second = unsafe { read_params(lent) };
         // SAFETY: frees what was lent above.

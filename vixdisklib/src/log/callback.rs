@@ -4,6 +4,7 @@ use std::ffi::c_char;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use vixdisklib_sys::va_list::{self, VaList};
+use zeroize::Zeroize as _;
 
 use super::{LogLevel, is_demoted, record, redactor};
 
@@ -42,13 +43,17 @@ unsafe fn line(level: LogLevel, format: *const c_char, arguments: VaList) {
     let length = unsafe { va_list::format(format, arguments, &mut buffer) };
     // A tracing subscriber is the user's code, and a panic must not reach the library.
     let _ = catch_unwind(AssertUnwindSafe(|| emit(level, &text(&buffer, length))));
+    // A secret may have been in there.
+    let written = length.min(buffer.len());
+    buffer[..written].zeroize();
 }
 
 /// The formatted text without its line end and secrets, and with a mark where it was cut.
 fn text(buffer: &[u8], length: usize) -> String {
     let kept = length.min(buffer.len() - 1);
-    let line = String::from_utf8_lossy(&buffer[..kept]);
-    let mut text = redactor::redact(line.trim_end().to_owned());
+    let mut line = String::from_utf8_lossy(&buffer[..kept]).into_owned();
+    line.truncate(line.trim_end().len());
+    let mut text = redactor::redact(line);
     if kept < length || text.len() >= LONGEST {
         text.truncate(text.floor_char_boundary(LONGEST - 1));
         text.push('…');
