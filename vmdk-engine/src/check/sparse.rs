@@ -183,7 +183,7 @@ impl Sparse {
         }
         let storage = &self.file.storage;
         storage
-            .write_all_at(&[0], self.shape.dirty_byte)
+            .write_all_at(self.shape.dirty_mark(false), self.shape.dirty_byte)
             .and_then(|()| storage.sync_data())
             .map_err(|error| {
                 Error::from(IoFault::new("writing the header", error)).at(&self.file.path)

@@ -85,7 +85,7 @@ pub(crate) struct SparseShape {
     pub(crate) is_dirty: bool,
     /// What the header takes up.
     pub(crate) header_len: SectorCount,
-    /// Where the byte stands that is set while changes are pending.
+    /// Where the mark stands that is set while changes are pending.
     pub(crate) dirty_byte: ByteLen,
     /// The header's note of the first unused sector, in formats that have one.
     pub(crate) free_sector: Option<FreeSector>,
@@ -302,6 +302,17 @@ impl SparseShape {
     /// The sectors that one grain table takes up.
     pub(crate) fn table_len(&self) -> SectorCount {
         ByteLen::new(u64::from(self.entries_per_table).saturating_mul(4)).sectors_rounded_up()
+    }
+
+    /// What stands at `dirty_byte` in a disk that was closed properly, or that is being written.
+    pub(crate) fn dirty_mark(&self, is_dirty: bool) -> &'static [u8] {
+        // COWD extents have a number of four bytes there.
+        match (self.free_sector.is_some(), is_dirty) {
+            (false, false) => &[0],
+            (false, true) => &[1],
+            (true, false) => &[0, 0, 0, 0],
+            (true, true) => &[1, 0, 0, 0],
+        }
     }
 
     /// Whether an entry of 1 is known to stand for zeros; elsewhere it is read so all the same.

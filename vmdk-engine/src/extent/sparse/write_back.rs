@@ -124,7 +124,7 @@ impl SparseExtent {
             return Ok(());
         }
         writer.fuse.protect(|| {
-            self.write_dirty_byte(0)?;
+            self.write_dirty_mark(false)?;
             self.sync()
         })?;
         state.is_marked_dirty = false;
@@ -159,7 +159,7 @@ impl SparseExtent {
     /// Sets the dirty byte, which the next sync makes durable.
     pub(super) fn mark_dirty(&self, state: &mut WriteBack) -> Result<(), Error> {
         if !state.is_marked_dirty {
-            self.write_dirty_byte(1)?;
+            self.write_dirty_mark(true)?;
             state.is_marked_dirty = true;
         }
         Ok(())
@@ -319,9 +319,10 @@ impl SparseExtent {
             .map_err(|error| IoFault::new("writing the header", error).into())
     }
 
-    fn write_dirty_byte(&self, value: u8) -> Result<(), Error> {
+    fn write_dirty_mark(&self, is_dirty: bool) -> Result<(), Error> {
+        let shape = &self.tables.shape;
         self.storage
-            .write_all_at(&[value], self.tables.shape.dirty_byte)
+            .write_all_at(shape.dirty_mark(is_dirty), shape.dirty_byte)
             .map_err(|error| IoFault::new("writing the header", error).into())
     }
 
