@@ -5,7 +5,7 @@ use std::path::Path;
 use std::ptr;
 use std::time::Instant;
 
-use vixdisklib::{Library, OpenFlags, Sector};
+use vixdisklib::{AlignedBuf, Library, OpenFlags, Sector, SectorCount};
 use vixdisklib_open::TABLE;
 use vixdisklib_sys::{VIXDISKLIB_FLAG_OPEN_READ_ONLY, VixDiskLibConnectParams, VixError};
 
@@ -50,23 +50,23 @@ pub(super) fn measure(path: &Path) -> Result {
     };
     expect(opened)?;
 
-    let mut buf = vec![0; 4096];
-    let mut raw = |start: u64| {
+    // One for both: how fast the system fills a buffer depends on where it lies.
+    let mut buf = AlignedBuf::new(SectorCount::new(COUNT));
+    let raw = |start: u64, buf: &mut [u8]| {
         // SAFETY: the handle is open, the sectors lie in the disk, and the buffer holds them.
         let code = unsafe { (TABLE.read)(handle, start, COUNT, buf.as_mut_ptr()) };
         expect(code)
     };
-    let mut buf = vec![0; 4096];
-    let mut safe = |start: u64| Ok(disk.read_at(Sector::new(start), &mut buf)?);
+    let safe = |start: u64, buf: &mut [u8]| Ok(disk.read_at(Sector::new(start), buf)?);
 
     let (mut raw_times, mut safe_times, mut differences) = (vec![], vec![], vec![]);
     for round in 0..=ROUNDS {
         let (raw_time, safe_time) = if round % 2 == 0 {
-            let first = time(&mut raw)?;
-            (first, time(&mut safe)?)
+            let first = time(raw, &mut buf)?;
+            (first, time(safe, &mut buf)?)
         } else {
-            let first = time(&mut safe)?;
-            (time(&mut raw)?, first)
+            let first = time(safe, &mut buf)?;
+            (time(raw, &mut buf)?, first)
         };
         // The first round warms the caches.
         if round > 0 {
@@ -109,12 +109,12 @@ pub(super) fn measure(path: &Path) -> Result {
 }
 
 /// Nanoseconds of one read.
-fn time(read: &mut impl FnMut(u64) -> Result) -> Result<f64> {
+fn time(read: impl Fn(u64, &mut [u8]) -> Result, buf: &mut [u8]) -> Result<f64> {
     let begin = Instant::now();
     for number in 0..READS {
         // In the same places each time, so that the caches treat both alike.
         let start = u64::from(number) * 7919 % (SECTORS / COUNT) * COUNT;
-        read(start)?;
+        read(start, buf)?;
     }
     Ok(begin.elapsed().as_secs_f64() * 1e9 / f64::from(READS))
 }

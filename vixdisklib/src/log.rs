@@ -29,6 +29,8 @@ const NOISE: &[&str] = &["Get CEIP status failed", "VDDK_PhoneHome:"];
 thread_local! {
     /// Of this thread alone: others log about their own calls meanwhile.
     static QUIET: Cell<bool> = const { Cell::new(false) };
+    /// Asked once a thread: every call opens a window.
+    static THREAD: ThreadId = thread::current().id();
 }
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -112,7 +114,7 @@ fn is_demoted(text: &str) -> bool {
 
 /// Keeps a line for the errors of the calls that are running.
 fn record(level: LogLevel, demoted: bool, text: String) {
-    let thread = thread::current().id();
+    let thread = THREAD.with(|id| *id);
     let mut ring = RING.lock();
     if ring.len() == RING_CAPACITY {
         ring.pop_front();
@@ -140,7 +142,7 @@ impl Window {
     pub(crate) fn open() -> Self {
         Self {
             first: NEXT.load(Ordering::Relaxed),
-            thread: thread::current().id(),
+            thread: THREAD.with(|id| *id),
         }
     }
 
