@@ -9,7 +9,9 @@ mod ci;
 mod fuzz;
 mod kill;
 mod libraries;
+mod outside;
 mod peers;
+mod sanitize;
 mod shell;
 mod symbols;
 mod test;
@@ -32,6 +34,8 @@ cargo xtask COMMAND
   kill [--runs N]       kill a server under load N times (200), and look at what is left each time
   dist [--rule-check] DIR
                         lay our shared library, or the one that checks rules, out as a VDDK distribution
+  sanitize              run the safe API's suite under AddressSanitizer and valgrind
+  outside               build a program outside the workspace from what would be published, and run it
   libraries             build the libraries that the tests run on, and say where they are
   bindings [--check]    generate the bindings from the headers, or compare
   symbols LIBRARY       compare the exported symbols of a library with the headers";
@@ -63,6 +67,8 @@ fn run(command: &str, rest: &[String]) -> Result {
         ("dist", [option, folder]) if option == "--rule-check" => {
             artefacts::dist_rule_check(folder.as_ref())
         }
+        ("sanitize", []) => sanitize::run_all(),
+        ("outside", []) => outside::run_everywhere(),
         ("libraries", []) => {
             println!("{}", libraries::build()?.display());
             Ok(())

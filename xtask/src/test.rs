@@ -1,5 +1,7 @@
 //! All tests, with what they need.
 
+use std::process::Command;
+
 use crate::Result;
 use crate::shell::{self, cargo, in_ci, works};
 use crate::{artefacts, peers};
@@ -24,19 +26,25 @@ fn run_all(arguments: &[String]) -> Result {
             "--tests",
         ]);
     }
+    shell::run(set_environment(runner.args(arguments), &built))?;
+    shell::run(cargo().args(["test", "--workspace", "--all-features", "--doc"]))?;
+    peers::report(&missing);
+    Ok(())
+}
+
+/// Tells tests where what they run is, and what the library that checks rules is to overlook.
+pub(crate) fn set_environment<'a>(
+    runner: &'a mut Command,
+    built: &artefacts::Artefacts,
+) -> &'a mut Command {
     runner
-        .args(arguments)
         .env("VIXDISKLIB_TEST_BIN", &built.examples)
         .env("VIXDISKLIB_TEST_LIBDIR", &built.distribution)
         .env("VIXDISKLIB_TEST_LIBRARIES", &built.libraries)
         // The safe API gives a new library after the last user of one is gone, and warns of that for VDDK; tests ask
         // on purpose what happens to open disks. And it keeps a rule that is only advice.
         .env("VIXDISKLIB_RULES_OFF", "init-after-exit,disk-is-open")
-        .env("VIXDISKLIB_RULES_ON", "access-thread");
-    shell::run(&mut runner)?;
-    shell::run(cargo().args(["test", "--workspace", "--all-features", "--doc"]))?;
-    peers::report(&missing);
-    Ok(())
+        .env("VIXDISKLIB_RULES_ON", "access-thread")
 }
 
 /// `cargo xtask test [-- ARGUMENTS]`.

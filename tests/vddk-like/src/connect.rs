@@ -1,7 +1,12 @@
 //! Initialising and connecting. A connection to a server is always made: what is wrong with it shows at `Open`.
+//!
+//! There is nothing behind a server, unless `VDDK_LIKE_DATASTORE` names a folder: its files are then those of every
+//! datastore, `[any] vm/disk.vmdk` being `vm/disk.vmdk` in it.
 
 use std::collections::HashSet;
-use std::ffi::{CStr, c_char};
+use std::env;
+use std::ffi::{CStr, CString, c_char};
+use std::path::Path;
 use std::ptr;
 
 use parking_lot::Mutex;
@@ -11,6 +16,7 @@ use vixdisklib_sys::{
     VixDiskLibHandle, VixError,
 };
 
+use crate::access;
 use crate::log;
 use crate::release::Release;
 
@@ -18,6 +24,9 @@ const TRANSPORT_MODES: &CStr = c"file:san:hotadd:nbdssl:nbd";
 
 /// Connections to servers.
 static REMOTE: Mutex<Option<HashSet<usize>>> = Mutex::new(None);
+
+/// The engine's connection for the files of datastores, once there is one.
+static LOCAL: Mutex<usize> = Mutex::new(0);
 
 /// # Safety
 /// As the engine's.
@@ -38,8 +47,10 @@ pub(crate) unsafe extern "C" fn init_ex(
 /// # Safety
 /// As the engine's.
 pub(crate) unsafe extern "C" fn exit() {
+    access::check_ended();
     // SAFETY: passed on.
     unsafe { (ENGINE.exit)() };
+    *LOCAL.lock() = 0;
     log::set(None);
 }
 
@@ -100,6 +111,17 @@ pub(crate) unsafe extern "C" fn open(
     handle: *mut VixDiskLibHandle,
 ) -> VixError {
     let release = Release::current();
+    if is_remote(connection)
+        && let Some(folder) = env::var_os("VDDK_LIKE_DATASTORE")
+    {
+        // SAFETY: a string, by the contract of the call.
+        let path = unsafe { CStr::from_ptr(path) }.to_string_lossy();
+        let name = path.split_once("] ").map_or(&*path, |(_, name)| name);
+        let file = Path::new(&folder).join(name).into_os_string();
+        let file = CString::new(file.into_encoded_bytes()).unwrap_or_default();
+        // SAFETY: the engine's connection; the rest is passed on.
+        return release.code(unsafe { (ENGINE.open)(local(), file.as_ptr(), flags, handle) });
+    }
     if is_remote(connection) {
         log::line(
             "SSLVerifyCertAgainstSystemStore: The remote host certificate has these problems: thumbprint mismatch",
@@ -110,4 +132,27 @@ pub(crate) unsafe extern "C" fn open(
     }
     // SAFETY: passed on.
     release.code(unsafe { (ENGINE.open)(connection, path, flags, handle) })
+}
+
+/// The engine's connection for the files of datastores.
+fn local() -> VixDiskLibConnection {
+    let mut local = LOCAL.lock();
+    if *local == 0 {
+        let mut connection = ptr::null_mut();
+        // SAFETY: no parameters mean the files of this machine; the output is writable.
+        let answer = unsafe {
+            (ENGINE.connect_ex)(
+                ptr::null(),
+                0,
+                ptr::null(),
+                ptr::null(),
+                &raw mut connection,
+            )
+        };
+        if answer != VixError::OK {
+            log::die("no connection for the datastore");
+        }
+        *local = connection.addr();
+    }
+    ptr::without_provenance_mut(*local)
 }

@@ -5,8 +5,9 @@
 //! did not have.
 //!
 //! It ends the process when it is used as VDDK must not be: two calls on one handle, or a handle that is closed with
-//! requests in flight.
+//! requests in flight, or access that is prepared and never ended.
 
+mod access;
 mod aio;
 mod connect;
 mod disk;

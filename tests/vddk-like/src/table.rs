@@ -3,7 +3,7 @@
 use vixdisklib_open::TABLE as ENGINE;
 use vixdisklib_sys::FnTable;
 
-use crate::{aio, connect, disk, info};
+use crate::{access, aio, connect, disk, info};
 
 pub(crate) static TABLE: FnTable = FnTable {
     init_ex: connect::init_ex,
@@ -19,6 +19,8 @@ pub(crate) static TABLE: FnTable = FnTable {
     write: disk::write,
     flush: disk::flush,
     wait: disk::wait,
+    prepare_for_access: Some(access::prepare_for_access),
+    end_access: Some(access::end_access),
     list_transport_modes: Some(connect::list_transport_modes),
     read_async: Some(aio::read_async),
     write_async: Some(aio::write_async),

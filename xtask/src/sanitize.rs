@@ -1,0 +1,61 @@
+//! The suite of the safe API, on every library, under tools that see wrong uses of memory: minutes each, so that CI does
+//! without.
+
+use crate::shell::{cargo, command, root, run, works};
+use crate::{Result, artefacts, test};
+
+/// The tests that make foreign calls.
+const SUITE: [&str; 6] = [
+    "--test",
+    "conformance",
+    "--test",
+    "backends",
+    "--test",
+    "operations",
+];
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// `cargo xtask sanitize`.
+pub(crate) fn run_all() -> Result {
+    if !works(command("valgrind").arg("--version")) {
+        return Err("valgrind is missing".into());
+    }
+    let built = artefacts::build()?;
+    let words = [
+        "test",
+        "-p",
+        "vixdisklib",
+        "--all-features",
+        "--target",
+        TARGET,
+    ];
+
+    // Leaks are looked for too, at the end of each program. The unit tests include those of libraries that misbehave.
+    let mut address = cargo();
+    address
+        .args(words)
+        .arg("--lib")
+        .args(SUITE)
+        // The sanitizer is an unstable feature of the compiler.
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("RUSTFLAGS", "-Zsanitizer=address")
+        .env(
+            "ASAN_OPTIONS",
+            "detect_leaks=1:detect_stack_use_after_return=1",
+        );
+    run(test::set_environment(&mut address, &built))?;
+
+    let suppressions = root().join("tests/c/valgrind.supp");
+    let runner = format!(
+        "valgrind --quiet --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite --suppressions={}",
+        suppressions.display()
+    );
+    let mut valgrind = cargo();
+    valgrind
+        .args(words)
+        .args(SUITE)
+        .args(["--", "--test-threads=2"])
+        .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", runner);
+    run(test::set_environment(&mut valgrind, &built))
+}
