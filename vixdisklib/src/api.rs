@@ -5,8 +5,11 @@ use std::ptr;
 
 use vixdisklib_sys::{FnTable, VixError};
 
+use crate::aio::in_callback;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::log::{Window, redactor};
+
+const NO_TEXT: &str = "the library has no text for this code";
 
 /// A function that not every library has, or the error that says so, before any call.
 pub(crate) fn required<F>(operation: Operation, function: Option<F>) -> Result<F> {
@@ -48,12 +51,15 @@ impl Api {
         Error::from_code(operation, code, self.text(code), lines)
     }
 
-    /// The library's text for a code.
+    /// The library's text for a code; inside a callback, which must not call the library, our own.
     fn text(&self, code: VixError) -> String {
+        if in_callback() {
+            return code.meaning().unwrap_or(NO_TEXT).to_owned();
+        }
         // SAFETY: the function takes any code, and a null locale is the only one it documents.
         let text = unsafe { (self.table.get_error_text)(code, ptr::null()) };
         if text.is_null() {
-            return "the library has no text for this code".to_owned();
+            return NO_TEXT.to_owned();
         }
         // SAFETY: not null, so a C string that lives until it is freed below.
         let copy = unsafe { CStr::from_ptr(text) }

@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::ffi::c_void;
+use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -249,8 +249,17 @@ unsafe extern "C" fn wait(_: VixDiskLibHandle) -> VixError {
     VixError::OK
 }
 
+unsafe extern "C" fn get_error_text(code: VixError, locale: *const c_char) -> *mut c_char {
+    if IN_LATE_CALLBACK.get() {
+        state(|state| state.breaches.push("asking for a text in a callback"));
+    }
+    // SAFETY: the caller owes what the function asks for.
+    unsafe { (VDDK.get_error_text)(code, locale) }
+}
+
 static API: Api = Api {
     table: FnTable {
+        get_error_text,
         read_async: Some(read_async),
         write_async: Some(write_async),
         read,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use disk_units::{Sector, SectorRange};
 use parking_lot::Mutex;
+use vixdisklib_sys::VixError;
 
 use super::fake::{Fake, Fate};
 use super::{buffer, is_ready, limits, read};
@@ -87,6 +88,28 @@ fn what_is_done_can_be_waited_for_in_a_waker() {
     fake.complete(0);
     assert_eq!(receive.recv_timeout(Duration::from_secs(20)), Ok(true));
     assert!(is_ready(&mut first));
+    disk.close().expect("closes");
+}
+
+#[test]
+fn a_waker_learns_of_a_failure_without_asking_the_library() {
+    let fake = Fake::start(Fate::Late);
+    let disk = fake.disk(limits(4, 8));
+    fake.plan([Fate::Late, Fate::FailLate(VixError::DISK_NOIO)]);
+    let mut first = read(&disk, 0, 8);
+    let second = read(&disk, 8, 8);
+    fake.complete(1);
+    let (send, receive) = mpsc::channel();
+    when_done(&mut first, move || {
+        send.send(second.wait().0).expect("received below");
+    });
+    fake.complete(0);
+    let done = receive.recv_timeout(Duration::from_secs(20));
+    let error = done.expect("no deadlock").expect_err("failed");
+    assert_eq!(error.code(), Some(VixError::DISK_NOIO));
+    let meaning = VixError::DISK_NOIO.meaning().expect("known");
+    assert!(error.to_string().contains(meaning), "{error}");
+    first.wait().0.expect("read");
     disk.close().expect("closes");
 }
 
