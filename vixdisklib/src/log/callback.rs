@@ -1,6 +1,7 @@
 //! The C side: the three log functions that every library is given.
 
 use std::ffi::c_char;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use vixdisklib_sys::va_list::{self, VaList};
@@ -41,8 +42,11 @@ unsafe fn line(level: LogLevel, format: *const c_char, arguments: VaList) {
     let mut buffer = [0; LONGEST + MARGIN];
     // SAFETY: the format is a C string with its own unused list, as the caller promises; the list is used once.
     let length = unsafe { va_list::format(format, arguments, &mut buffer) };
-    // A tracing subscriber is the user's code, and a panic must not reach the library.
-    let _ = catch_unwind(AssertUnwindSafe(|| emit(level, &text(&buffer, length))));
+    // A tracing subscriber is the user's code and may panic, and so may the drop of what it panicked with; nothing may
+    // unwind into the library.
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| emit(level, &text(&buffer, length)))) {
+        mem::forget(panic);
+    }
     // A secret may have been in there.
     let written = length.min(buffer.len());
     buffer[..written].zeroize();
@@ -108,6 +112,34 @@ mod tests {
             logged(panic, "broken"),
             (LogLevel::Panic, "broken".to_owned())
         );
+    }
+
+    #[test]
+    fn a_subscriber_may_panic_with_what_panics_again() {
+        struct Again;
+        impl Drop for Again {
+            fn drop(&mut self) {
+                panic!("again");
+            }
+        }
+        struct Panics;
+        impl tracing::Subscriber for Panics {
+            fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+                true
+            }
+            fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+                tracing::span::Id::from_u64(1)
+            }
+            fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+            fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+            fn event(&self, _: &tracing::Event<'_>) {
+                std::panic::panic_any(Again);
+            }
+            fn enter(&self, _: &tracing::span::Id) {}
+            fn exit(&self, _: &tracing::span::Id) {}
+        }
+        let line = tracing::subscriber::with_default(Panics, || logged(log, "panics twice"));
+        assert_eq!(line, (LogLevel::Log, "panics twice".to_owned()));
     }
 
     #[test]
