@@ -173,7 +173,8 @@ impl fmt::Display for CopyProgress {
 ///
 /// # Errors
 /// [`ErrorKind::InvalidArgument`] for a target that is smaller than the source, or a file that is larger;
-/// [`ErrorKind::ReadOnly`] for a target disk that is open for reading; [`ErrorKind::Cancelled`] if `progress` ended it; what
+/// [`ErrorKind::ReadOnly`] for a target disk that is open for reading; [`ErrorKind::Unsupported`] for a link that was
+/// opened alone, without [`Capabilities::exact_extents`](crate::Capabilities::exact_extents); [`ErrorKind::Cancelled`] if `progress` ended it; what
 /// reading reports of the source or writing of the target, whose paths tell which. Part of the target may then be
 /// written.
 ///
@@ -186,6 +187,7 @@ pub fn copy<'source, T: CopyTarget + ?Sized>(
     progress: impl FnMut(&CopyProgress) -> ControlFlow<()>,
 ) -> Result<CopyProgress> {
     let source = source.into();
+    source.check()?;
     let capacity = source.capacity();
     let failed = |error| target::failure(error, "preparing the target", None);
     target.begin(capacity).map_err(failed)?;

@@ -6,7 +6,8 @@ use super::plan::Step;
 use super::writer::Work;
 use crate::aio::IoFuture;
 use crate::buffer::AlignedBuf;
-use crate::disk::Disk;
+use crate::connection::OpenFlags;
+use crate::disk::{Disk, Facts};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::extents::Extents;
 use crate::shared::SharedDisk;
@@ -34,11 +35,28 @@ impl<'disk> From<&'disk SharedDisk> for CopySource<'disk> {
 }
 
 impl<'disk> CopySource<'disk> {
-    pub(super) fn capacity(&self) -> SectorCount {
+    fn facts(&self) -> &'disk Facts {
         match self.0 {
-            Kind::Disk(disk) => disk.capacity(),
-            Kind::Shared(disk) => disk.capacity(),
+            Kind::Disk(disk) => disk.facts(),
+            Kind::Shared(disk) => disk.facts(),
         }
+    }
+
+    pub(super) fn capacity(&self) -> SectorCount {
+        self.facts().info.capacity
+    }
+
+    /// Refuses a link that was opened without its parents where the library describes chunks: one that the link has a
+    /// part of, or the tail, would be copied with zeroes for what it does not have.
+    pub(super) fn check(&self) -> Result<()> {
+        let facts = self.facts();
+        let alone =
+            facts.flags.contains(OpenFlags::SINGLE_LINK) && facts.info.parent_hint.is_some();
+        if alone && !facts.capabilities.exact_extents {
+            let text = "the library cannot tell exactly which sectors this link has";
+            return Err(self.failure(ErrorKind::Unsupported, text));
+        }
+        Ok(())
     }
 
     /// The extents of the whole disk.
@@ -52,11 +70,7 @@ impl<'disk> CopySource<'disk> {
 
     /// An error of a copy from this disk.
     pub(super) fn failure(&self, kind: ErrorKind, text: impl Into<String>) -> Error {
-        let name = match self.0 {
-            Kind::Disk(disk) => disk.name(),
-            Kind::Shared(disk) => disk.name(),
-        };
-        Error::new(kind, Operation::Copy, text).with_path(name)
+        Error::new(kind, Operation::Copy, text).with_path(&self.facts().name)
     }
 }
 

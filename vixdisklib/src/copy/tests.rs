@@ -17,6 +17,7 @@ use super::*;
 use crate::api::Api;
 use crate::connection::OpenFlags;
 use crate::disk::Disk;
+use crate::kind::DiskKind;
 use crate::library::Library;
 use crate::vddk_like::{VDDK, start};
 
@@ -212,6 +213,34 @@ fn only_what_changed_is_touched() {
     let state = copy(&disk, &mut target, &nothing, go_on).expect("copies nothing");
     assert_eq!(state, CopyProgress::default());
     assert!(target.bytes == expected);
+}
+
+#[test]
+fn a_link_alone_is_copied_only_where_the_library_tells_what_it_has() {
+    let vddk = Api {
+        table: FnTable { ..VDDK },
+        major: Some(8),
+    };
+    let vddk = start(Box::leak(Box::new(vddk)));
+    let contents = contents();
+    for (library, refused) in [(embedded(), false), (vddk, true)] {
+        let (folder, mut parent) = flat(&library, &contents, OpenFlags::empty());
+        let child = folder.path().join("child.vmdk");
+        parent
+            .create_child(&child, DiskKind::MONOLITHIC_SPARSE, |_| {})
+            .expect("a child");
+        parent.close().expect("closes");
+        let flags = OpenFlags::READ_ONLY | OpenFlags::SINGLE_LINK;
+        let connection = library.connect_local().expect("local");
+        let link = connection.open_disk(&child, flags).expect("opens");
+        let mut target = Memory::new(contents.len(), 0);
+        target.bytes.copy_from_slice(&contents);
+        let kind = copy(&link, &mut target, &CopyOptions::new(), go_on)
+            .err()
+            .map(|error| error.kind());
+        assert!(target.bytes == contents, "what the parent has stays");
+        assert_eq!(kind, refused.then_some(ErrorKind::Unsupported));
+    }
 }
 
 #[test]
