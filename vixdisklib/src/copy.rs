@@ -196,7 +196,8 @@ pub fn copy<'source, T: CopyTarget + ?Sized>(
     let grains = (options.request.get() / grain.get()).max(1);
     let request = SectorCount::new(grains * grain.get());
 
-    let (send_work, work) = mpsc::sync_channel(options.in_flight);
+    // Never longer than what is on its way.
+    let (send_work, work) = mpsc::channel();
     let (send_done, done) = mpsc::channel();
     let writer = Writer {
         target: &mut *target,
@@ -276,7 +277,7 @@ impl<P: FnMut(&CopyProgress) -> ControlFlow<()>> Run<'_, P> {
     fn read(
         &mut self,
         mut steps: impl Iterator<Item = Result<Step>>,
-        work: mpsc::SyncSender<Work>,
+        work: mpsc::Sender<Work>,
         in_flight: usize,
     ) -> Result<End> {
         let mut reads = VecDeque::new();

@@ -244,6 +244,17 @@ fn a_link_alone_is_copied_only_where_the_library_tells_what_it_has() {
 }
 
 #[test]
+fn as_many_requests_may_be_on_their_way_as_anybody_asks_for() {
+    let contents = contents();
+    let library = embedded();
+    let (_folder, disk) = flat(&library, &contents, OpenFlags::READ_ONLY);
+    let mut target = Memory::new(contents.len(), 0xEE);
+    let options = CopyOptions::new().in_flight(usize::MAX);
+    copy(&disk, &mut target, &options, go_on).expect("copies");
+    assert!(target.bytes == contents);
+}
+
+#[test]
 fn the_callback_ends_it() {
     let contents = contents();
     let library = embedded();
