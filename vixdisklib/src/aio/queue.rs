@@ -235,7 +235,8 @@ impl Queue {
         self.wait_for(|state| state.waiting.front().map(|(number, _)| *number));
     }
 
-    /// Waits until every request that was put in line before is done, and the callbacks have returned.
+    /// Waits until every request that was put in line before is done, its waker has run, and what was given up is freed.
+    /// That the callbacks have returned is for the library's own wait to say.
     pub(crate) fn wait_idle(&self) {
         self.wait_for(|state| state.unfinished.first().copied());
         self.unsettled.store(false, Ordering::Relaxed);
