@@ -76,7 +76,7 @@ fn copy_windows<'scope>(
         for filled in &block.filled {
             let bytes = part(&block.bytes, block.range, *filled);
             target.write_at(filled.start(), bytes)?;
-            behind.note(bytes.len());
+            behind.note(bytes.len())?;
         }
         readers.buffers.lock().push(block.bytes);
         Ok(())
