@@ -104,6 +104,14 @@ impl Disk {
         self.chain.capacity()
     }
 
+    /// Where the disk is, as its [gate](crate::OpenGate) resolved the path that it was opened by.
+    ///
+    /// With [`FolderGate`](crate::FolderGate), which is the usual one, the path is absolute and no part of it a link.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.chain.path()
+    }
+
     /// Whether the disk was opened for writing.
     #[must_use]
     pub fn is_writable(&self) -> bool {

@@ -135,10 +135,13 @@ impl OpenDisk {
         }
     }
 
+    /// The same disk for reading only, or for writing again.
     fn reopened(&self, engine: Disk, writable: bool) -> Result<Disk, Failure> {
+        // The name that it was opened by may be relative, or a link, and lead to another disk by now.
+        let path = engine.path().to_owned();
         engine.close().map_err(|error| self.explain(&error))?;
         let options = self.mode.options().writable(writable);
-        Disk::open(&self.path, &options).map_err(|error| self.explain(&error))
+        Disk::open(path, &options).map_err(|error| self.explain(&error))
     }
 
     /// Runs an operation that takes the engine and says what becomes of the handle, after everything that runs on the
