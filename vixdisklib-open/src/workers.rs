@@ -12,6 +12,8 @@ use std::thread::{self, JoinHandle};
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::progress;
+
 /// Requests that may wait for a thread. The sample program of the Virtual Disk Programming Guide bounds itself with a
 /// pool of this many buffers.
 const QUEUE_LIMIT: usize = 256;
@@ -74,11 +76,13 @@ impl Workers {
     /// Queues a job, first starting the threads if there are none. An accepted job runs exactly once, a refused one
     /// never.
     ///
-    /// Waits while the queue is full, except on a thread of the pool: if all of them waited, none would make room.
+    /// Waits while the queue is full, except inside a callback: if all threads of the pool waited, or waited for the disk
+    /// that is busy until a progress function returns, none would make room.
     pub(crate) fn submit(&self, job: impl FnOnce() + Send + 'static) -> Result<(), Refusal> {
         self.ensure_threads().map_err(Refusal::NoThread)?;
+        let may_wait = !on_worker() && !progress::is_telling();
         let mut queue = self.shared.queue.lock();
-        while queue.jobs.len() >= QUEUE_LIMIT && !queue.stopped && !on_worker() {
+        while queue.jobs.len() >= QUEUE_LIMIT && !queue.stopped && may_wait {
             self.shared.room.wait(&mut queue);
         }
         if queue.stopped {

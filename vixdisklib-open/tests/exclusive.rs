@@ -6,7 +6,9 @@ use std::ffi::{c_int, c_void};
 use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use common::*;
 use vixdisklib_open::TABLE;
@@ -80,24 +82,51 @@ fn readers_and_writers_wait_and_find_everything_in_place() {
     assert_eq!(disconnect(connection), VixError::OK);
 }
 
+/// Tells that the operation has begun, gives others time to get into its way, and notes its end.
+unsafe extern "C" fn dawdle(data: *mut c_void, percent: c_int) -> Bool {
+    // SAFETY: the address of a `Dawdler` that outlives the call.
+    let dawdler = unsafe { &*data.cast_const().cast::<Dawdler>() };
+    match percent {
+        0 => {
+            dawdler.begun.send(()).expect("somebody waits");
+            thread::sleep(Duration::from_millis(100));
+        }
+        100 => dawdler.is_over.store(true, Ordering::Relaxed),
+        _ => {}
+    }
+    1
+}
+
+struct Dawdler {
+    begun: mpsc::Sender<()>,
+    is_over: AtomicBool,
+}
+
 #[test]
 fn closing_waits_until_the_operation_is_done() {
     let _session = Session::start();
     let connection = connect();
     let folder = tempfile::tempdir().expect("writable");
     let (path, data) = disordered(connection, folder.path());
-    for _ in 0..10 {
+    for function in [TABLE.defragment, TABLE.shrink] {
         let disk = open(connection, &path, READ_WRITE).expect("opened");
         let address = disk.expose_provenance();
+        let (begun, wait) = mpsc::channel();
+        let dawdler = Dawdler {
+            begun,
+            is_over: AtomicBool::new(false),
+        };
+        let dawdler_address = ptr::from_ref(&dawdler).expose_provenance();
         thread::scope(|scope| {
-            scope.spawn(move || {
-                let function = TABLE.defragment.expect("there");
-                // SAFETY: handles are looked up; a null function hears nothing.
-                let code = unsafe { function(invented(address), None, ptr::null_mut()) };
-                assert!([VixError::OK, VixError::INVALID_HANDLE].contains(&code));
+            let operation = scope.spawn(move || {
+                let data = ptr::with_exposed_provenance_mut(dawdler_address);
+                // SAFETY: handles are looked up, and the data of the function outlives the scope.
+                unsafe { function.expect("there")(invented(address), Some(dawdle), data) }
             });
-            thread::yield_now();
+            wait.recv().expect("begun");
             assert_eq!(close(disk), VixError::OK);
+            assert!(dawdler.is_over.load(Ordering::Relaxed));
+            assert_eq!(operation.join().expect("no panic"), VixError::OK);
         });
         assert!(content(connection, &path) == data);
     }
@@ -166,5 +195,69 @@ fn a_progress_function_cannot_wait_for_itself() {
     assert!(read(busy, 0, 8192).as_deref() == Ok(&*data));
     assert_eq!(close(busy), VixError::OK);
     assert_eq!(close(free), VixError::OK);
+    assert_eq!(disconnect(connection), VixError::OK);
+}
+
+/// Disks and memory for more requests than can be queued.
+struct Flood {
+    busy: VixDiskLibHandle,
+    free: VixDiskLibHandle,
+    buffers: Vec<[u8; SECTOR]>,
+    callbacks: Callbacks,
+}
+
+/// Asks, once, for much of the disk that is busy until this returns, and in the end for something of the other one.
+unsafe extern "C" fn pour(data: *mut c_void, percent: c_int) -> Bool {
+    if percent > 0 {
+        return 1;
+    }
+    // SAFETY: the address of a `Flood` that outlives the call, which runs on this thread alone.
+    let flood = unsafe { &mut *data.cast::<Flood>() };
+    let last = flood.buffers.len() - 1;
+    for (number, buffer) in flood.buffers.iter_mut().enumerate() {
+        let disk = if number == last {
+            flood.free
+        } else {
+            flood.busy
+        };
+        // SAFETY: each request has a buffer of its own, which outlives it, as do the callbacks.
+        let code = unsafe {
+            TABLE.read_async.expect("there")(
+                disk,
+                0,
+                1,
+                buffer.as_mut_ptr(),
+                Some(Callbacks::on_done),
+                flood.callbacks.data(),
+            )
+        };
+        assert_eq!(code, VixError::ASYNC);
+    }
+    1
+}
+
+#[test]
+fn requests_of_a_progress_function_wait_but_it_does_not() {
+    let _session = Session::start();
+    let connection = connect();
+    let folder = tempfile::tempdir().expect("writable");
+    let (path, data) = disordered(connection, folder.path());
+    let other = flat_disk(folder.path(), "other", &pattern(16, 9));
+    let mut flood = Flood {
+        busy: open(connection, &path, READ_WRITE).expect("opened"),
+        free: open(connection, &other, READ_ONLY).expect("opened"),
+        buffers: vec![[0; SECTOR]; 400],
+        callbacks: Callbacks::default(),
+    };
+    let (busy, free) = (flood.busy, flood.free);
+    // SAFETY: handles are looked up, and the data of the function outlives the call.
+    let code = unsafe { TABLE.shrink.expect("there")(busy, Some(pour), (&raw mut flood).cast()) };
+    assert_eq!(code, VixError::OK);
+    assert_eq!(close(busy), VixError::OK);
+    assert_eq!(close(free), VixError::OK);
+    assert_eq!(flood.callbacks.codes(), vec![VixError::OK; 400]);
+    let (last, others) = flood.buffers.split_last().expect("400 of them");
+    assert!(others.iter().all(|sector| *sector == data[..SECTOR]));
+    assert_eq!(last[..], pattern(1, 9));
     assert_eq!(disconnect(connection), VixError::OK);
 }
