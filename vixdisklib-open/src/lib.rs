@@ -47,9 +47,9 @@
 //!   (`QueryAllocatedBlocks`: `VIX_E_INVALID_ARG` for both, as the Virtual Disk Programming Guide says).
 //! * `Flush` waits for the asynchronous requests accepted before it, and then makes everything durable.
 //! * `Wait`, `Flush`, `Close`, `Disconnect` and whatever wants a disk for itself give `VIX_E_OBJECT_IS_BUSY` inside a
-//!   callback on a thread of the library, and inside a progress function, instead of waiting for themselves; `Exit` there
-//!   does nothing. So does I/O inside a progress function on a disk that is busy with the operation; asynchronous requests
-//!   there are accepted, and carried out when it is done.
+//!   callback on a thread of the library, and inside a progress function, instead of waiting for themselves, as does I/O
+//!   inside a progress function on the disk that is busy; asynchronous requests there are accepted, and carried out when
+//!   the operation is done. `Exit` does nothing there.
 //! * `Shrink`, `Defragment` and `Attach` have the disk to themselves: calls of other threads on it wait.
 //! * Progress goes from 0 to 100 without going back, each percentage at most once, and 100 means success.
 //! * Sector sizes in creation parameters are read only if everybody who initialised the library asked for version 7.0 or

@@ -131,6 +131,56 @@ fn a_parent_that_was_left_open_goes_with_its_connection() {
 }
 
 #[test]
+fn a_parent_that_is_read_through_its_child_stays() {
+    let _session = Session::start();
+    let connection = connect();
+    let folder = tempfile::tempdir().expect("writable");
+    let base = folder.path().join("base.vmdk");
+    new_disk(connection, &base, SPARSE, &pattern(256, 1));
+    let other = folder.path().join("other.vmdk");
+    let path = child_of(connection, &base, "child.vmdk");
+    for flags in [READ_ONLY, READ_WRITE] {
+        for (is_attached, parent_flags) in [(false, 0), (true, READ_ONLY), (true, READ_WRITE)] {
+            let child = if is_attached {
+                let parent = open(connection, &base, parent_flags).expect("opened");
+                let child = open(connection, &path, flags | SINGLE_LINK).expect("opened");
+                assert_eq!(attach(parent, child), VixError::OK);
+                assert_eq!(close(parent), VixError::OK);
+                child
+            } else {
+                open(connection, &path, flags).expect("opened")
+            };
+            let (base_text, other_text) = (c_path(&base), c_path(&other));
+            let (name, other) = (base_text.as_ptr(), other_text.as_ptr());
+            let (rename, grow) = (TABLE.rename.expect("there"), TABLE.grow.expect("there"));
+            let repair = TABLE.check_repair.expect("there");
+            let codes = [
+                // SAFETY: a string of ours; connections are looked up.
+                unsafe { TABLE.unlink.expect("there")(connection, name) },
+                // SAFETY: strings of ours.
+                unsafe { rename(name, other) },
+                // SAFETY: a string of ours; a null function hears nothing.
+                unsafe { grow(connection, name, 512, 0, None, ptr::null_mut()) },
+                // SAFETY: a string of ours.
+                unsafe { repair(connection, name, 1) },
+            ];
+            assert_eq!(
+                codes,
+                [VixError::FILE_ALREADY_LOCKED; 4],
+                "{flags} {is_attached} {parent_flags}"
+            );
+            assert_eq!(
+                open(connection, &base, READ_WRITE),
+                Err(VixError::FILE_ALREADY_LOCKED)
+            );
+            assert_eq!(read(child, 0, 256), Ok(pattern(256, 1)));
+            assert_eq!(close(child), VixError::OK);
+        }
+    }
+    assert_eq!(disconnect(connection), VixError::OK);
+}
+
+#[test]
 fn what_does_not_fit_has_a_code_and_leaves_the_child_as_it_was() {
     let _session = Session::start();
     let connection = connect();
