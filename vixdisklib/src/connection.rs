@@ -37,7 +37,8 @@ bitflags! {
     /// How to open a disk (`VixDiskLib_Open`). Unknown bits pass through.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
     pub struct OpenFlags: u32 {
-        /// Bypass the cache of the host.
+        /// Bypass the cache of the host. Blocking requests from and to memory that is not aligned are then copied, see
+        /// [`Disk::read_at`].
         const UNBUFFERED = VIXDISKLIB_FLAG_OPEN_UNBUFFERED;
         /// Open this link alone, without its parents; hosted disks only.
         const SINGLE_LINK = VIXDISKLIB_FLAG_OPEN_SINGLE_LINK;

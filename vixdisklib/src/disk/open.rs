@@ -7,6 +7,7 @@ mod attach;
 mod info;
 mod metadata;
 mod reshape;
+mod transfer;
 
 use std::ffi::{CStr, CString};
 use std::mem::{self, ManuallyDrop};
@@ -34,6 +35,8 @@ use crate::extents::{BlockQuery, ChunkSize, Extent, ExtentDetail, ExtentSource, 
 use crate::info::DiskInfo;
 use crate::process::Birth;
 use crate::transport::Transport;
+
+use transfer::Bounce;
 
 /// What is asked for where the library does not name a size: 64 KiB, the usual grain.
 const DEFAULT_PREFERRED_IO: SectorCount = SectorCount::new(128);
@@ -145,6 +148,7 @@ pub(crate) struct OpenDisk {
     limits: IoLimits,
     queue: Arc<Queue>,
     blocks: Arc<BlockQuery>,
+    bounce: Bounce,
     /// The disks that this one was attached to; closed after it.
     parents: Vec<OpenDisk>,
     /// Behind the handle in order of drop: the handle's close comes first, in `drop`.
@@ -193,6 +197,7 @@ impl OpenDisk {
             limits,
             queue: Queue::new(target, limits),
             blocks: Arc::default(),
+            bounce: Bounce::default(),
             parents: Vec::new(),
             connection,
         })
@@ -251,39 +256,6 @@ impl OpenDisk {
         if let Err(error) = self.settle() {
             tracing::debug!(%error, "waiting before a blocking call failed");
         }
-    }
-
-    pub(crate) fn read_at(&self, start: Sector, buf: &mut [u8]) -> Result<()> {
-        let range = self.facts.request(Operation::Read, start, buf.len())?;
-        let read = self.api.table.read;
-        let longest = self.limits.request;
-        let pieces = range.pieces(longest.sectors());
-        for (piece, buf) in pieces.zip(buf.chunks_mut(longest.bytes())) {
-            let (first, count) = (piece.start().get(), piece.count().get());
-            self.call(Operation::Read, |handle| {
-                // SAFETY: the handle is open until drop and no call overlaps this one that may not; the piece lies
-                // inside the disk; its part of `buf` is writable for exactly `count` sectors during the call.
-                unsafe { read(handle, first, count, buf.as_mut_ptr()) }
-            })
-            .map_err(|error| error.with_range(piece))?;
-        }
-        Ok(())
-    }
-
-    pub(crate) fn write_at(&self, start: Sector, buf: &[u8]) -> Result<()> {
-        let range = self.facts.request(Operation::Write, start, buf.len())?;
-        let write = self.api.table.write;
-        let longest = self.limits.request;
-        let pieces = range.pieces(longest.sectors());
-        for (piece, buf) in pieces.zip(buf.chunks(longest.bytes())) {
-            let (first, count) = (piece.start().get(), piece.count().get());
-            self.call(Operation::Write, |handle| {
-                // SAFETY: as in `read_at`, and the part of `buf` is readable for exactly `count` sectors.
-                unsafe { write(handle, first, count, buf.as_ptr()) }
-            })
-            .map_err(|error| error.with_range(piece))?;
-        }
-        Ok(())
     }
 
     pub(crate) fn read_async(&self, start: Sector, buf: AlignedBuf) -> IoFuture {
@@ -460,6 +432,7 @@ impl OpenDisk {
             limits: self.limits,
             queue: Arc::clone(&self.queue),
             blocks: Arc::clone(&self.blocks),
+            bounce: mem::take(&mut self.bounce),
             parents: mem::take(&mut self.parents),
             connection: self.connection.clone(),
         });

@@ -635,6 +635,43 @@ mod attach {
     }
 
     #[test]
+    fn a_parent_without_cache_wants_aligned_memory_through_its_child() {
+        static READ_INTO: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+        unsafe extern "C" fn read(
+            handle: VixDiskLibHandle,
+            start: u64,
+            count: u64,
+            buffer: *mut u8,
+        ) -> VixError {
+            READ_INTO.lock().push(buffer.addr());
+            // SAFETY: passed on.
+            unsafe { (TABLE.read)(handle, start, count, buffer) }
+        }
+        static API: Api = Api {
+            table: FnTable {
+                read,
+                ..table(works, works)
+            },
+            major: Some(8),
+        };
+        let library = start(&API);
+        let (_child_folder, mut child) = disk(&library, &bytes(8));
+        let (_parent_folder, path) = flat(&bytes(8));
+        let parent = local(&library).open_disk(path, OpenFlags::UNBUFFERED);
+        let mut memory = buffer(2);
+        child
+            .read_at(Sector::ZERO, &mut memory[1..=512])
+            .expect("reads");
+        child.attach(parent.expect("opens")).expect("attached");
+        child
+            .read_at(Sector::ZERO, &mut memory[1..=512])
+            .expect("reads");
+        assert!(memory[1..=512] == bytes(1));
+        let offsets: Vec<_> = READ_INTO.lock().iter().map(|at| at % 512).collect();
+        assert_eq!(offsets, [1, 0], "where the first read finds no parent");
+    }
+
+    #[test]
     fn a_parent_that_could_not_be_attached_is_closed_at_once() {
         static API: Api = Api {
             table: table(works, fails),

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use vixdisklib::{ErrorKind, OpenFlags, Sector, ZeroMode};
+use vixdisklib::{ByteLen, ErrorKind, OpenFlags, Sector, ZeroMode};
 
 use crate::subject::{contents, on_every_backend, range};
 use crate::support::pattern;
@@ -35,6 +35,41 @@ fn requests_may_be_longer_than_the_library_takes() {
         let (_folder, disk) = subject.disk(&vec![0; model.len()]);
         disk.write_at(Sector::ZERO, &model).expect("writes");
         assert!(contents(&disk) == model);
+    });
+}
+
+/// VDDK's HotAdd reads into and writes from whole sectors of memory then: rule `unaligned-buffer` of the rule-checking
+/// library.
+#[test]
+fn a_disk_without_cache_takes_memory_wherever_it_lies() {
+    on_every_backend(|subject| {
+        // Two pieces, the second of them short.
+        let model = pattern(4096 + 9);
+        let (_folder, disk) = subject.disk_with(&vec![0; model.len()], OpenFlags::UNBUFFERED);
+        let mut memory = vec![0; model.len() + 8192];
+        for shift in [1, 512, 4095] {
+            let begin = memory.as_ptr().align_offset(4096) + shift;
+            let buf = &mut memory[begin..][..model.len()];
+            buf.copy_from_slice(&model);
+            buf.rotate_left(shift);
+            disk.write_at(Sector::ZERO, buf).expect("writes");
+            let written = buf.to_vec();
+            buf.fill(0);
+            disk.read_at(Sector::ZERO, buf).expect("reads");
+            assert!(*buf == written, "{shift}");
+            // From inside of the disk, and not a byte more than that.
+            disk.read_at(Sector::new(7), &mut buf[3..][..512])
+                .expect("reads");
+            assert!(buf[..3] == written[..3] && buf[3 + 512..] == written[3 + 512..]);
+            assert!(buf[3..][..512] == written[7 * 512..][..512]);
+        }
+        disk.write_all_at(ByteLen::new(700), b"some bytes")
+            .expect("writes");
+        let mut some = [0; 10];
+        disk.read_exact_at(ByteLen::new(700), &mut some)
+            .expect("reads");
+        assert_eq!(&some, b"some bytes");
+        disk.close().expect("closes");
     });
 }
 

@@ -32,12 +32,15 @@ impl Subject {
 
     /// A writable disk with these contents, in a folder of its own.
     pub(crate) fn disk(&self, contents: &[u8]) -> (TempDir, Disk) {
+        self.disk_with(contents, OpenFlags::empty())
+    }
+
+    /// The same, opened with these flags.
+    pub(crate) fn disk_with(&self, contents: &[u8], flags: OpenFlags) -> (TempDir, Disk) {
         let folder = tempfile::tempdir().expect("a folder");
         let path = flat_disk(folder.path(), contents);
         let connection = self.library.connect_local().expect("local");
-        let disk = connection
-            .open_disk(&path, OpenFlags::empty())
-            .expect("opens");
+        let disk = connection.open_disk(&path, flags).expect("opens");
         (folder, disk)
     }
 }

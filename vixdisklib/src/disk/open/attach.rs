@@ -63,6 +63,8 @@ impl OpenDisk {
             OpenFlags::SINGLE_LINK,
             parent.facts.flags.contains(OpenFlags::SINGLE_LINK),
         );
+        // Memory that the caller reads into may reach the parent.
+        flags |= parent.facts.flags & OpenFlags::UNBUFFERED;
         self.parents.push(parent);
         // What was probed of the single link says nothing of the chain.
         self.blocks = Arc::default();
