@@ -8,7 +8,11 @@
 mod support;
 
 use std::fs;
+use std::future::Future as _;
+use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,7 +22,8 @@ use nix::unistd::{ForkResult, fork};
 use support::{backends, flat_disk, pattern};
 use vixdisklib::{
     AlignedBuf, Backend, ConnectOptions, ConnectParams, Connection, Disk, Error, ErrorKind,
-    Library, OpenFlags, Sector, SectorCount, SectorRange, SharedDisk, ZeroMode,
+    IoFuture, IoLimits, Library, OpenFlags, RequestSize, Sector, SectorCount, SectorRange,
+    SharedDisk, ZeroMode,
 };
 
 /// Runs `child` in a forked process; whether it got to its end in time.
@@ -88,6 +93,48 @@ fn use_everything(library: &Library, connection: &Connection, disk: &Disk, share
     assert!(library.transport_modes().is_empty());
 }
 
+/// Requests that the child inherits, most of them in flight: the threads of a library may hold any lock meanwhile.
+fn fork_with_requests_in_flight(library: &Library, shared: bool) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = pattern(4096);
+    let path = flat_disk(folder.path(), &model);
+    let connection = library.connect_local().expect("local");
+    let mut disk = connection
+        .open_disk(path, OpenFlags::READ_ONLY)
+        .expect("opens");
+    let mut limits = IoLimits::default();
+    limits.depth = NonZeroUsize::MIN;
+    limits.request = RequestSize::MIN;
+    disk.set_io_limits(limits);
+    let whole = AlignedBuf::new(disk.capacity());
+    if shared {
+        let disk = disk.into_shared().expect("shared");
+        inherit(disk.read_async(Sector::ZERO, whole), &model);
+    } else {
+        inherit(disk.read_async(Sector::ZERO, whole), &model);
+    }
+}
+
+/// The child polls, waits for, or drops what the parent waits for afterwards.
+fn inherit(request: IoFuture, model: &[u8]) {
+    let mut request = Some(request);
+    let polled = forked(|| {
+        let mut request = request.take().expect("a copy of its own");
+        let mut context = Context::from_waker(Waker::noop());
+        let Poll::Ready((done, _)) = Pin::new(&mut request).poll(&mut context) else {
+            panic!("nobody will ever wake the child");
+        };
+        refused(done);
+    });
+    assert!(polled, "a child that polls");
+    let waited = forked(|| refused(request.take().expect("a copy of its own").wait().0));
+    assert!(waited, "a child that waits");
+    assert!(forked(|| drop(request.take())), "a child that drops");
+    let (done, bytes) = request.expect("the children had copies").wait();
+    done.expect("reads");
+    assert!(bytes[..] == *model);
+}
+
 #[test]
 fn a_forked_child_is_refused_and_does_no_harm() {
     backends().into_iter().for_each(fork_with);
@@ -114,6 +161,10 @@ fn fork_with(backend: Backend) {
         forked(|| use_everything(&library, &connection, &disk, &shared)),
         "a child that uses what it inherited"
     );
+
+    for shared in [false, true] {
+        fork_with_requests_in_flight(&library, shared);
+    }
 
     // The child owns all that it inherited: moved into the closure, it is dropped or closed there, and nowhere else.
     let (library, connection, disk, shared) = {

@@ -40,6 +40,9 @@ use crate::log::Window;
 /// flushing, closing, and every other call on a disk that blocks. Polling and starting requests there works, and so does
 /// dropping a disk: another thread closes it.
 ///
+/// # Forks
+/// In a forked child the outcome is [`ErrorKind::Forked`](crate::ErrorKind::Forked) at once, and the buffer an empty one.
+///
 /// ```
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("disk.vmdk");
@@ -94,12 +97,18 @@ impl fmt::Debug for Stage {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        drop(self.request.completion.abandon());
+        // A thread that a forked child lacks may have held the lock.
+        if self.facts.birth.is_here() {
+            drop(self.request.completion.abandon());
+        }
     }
 }
 
 impl Waiting {
     fn poll(&self, context: &Context<'_>) -> Poll<(Result<()>, AlignedBuf)> {
+        if let Err(error) = self.facts.birth.check(self.request.direction.operation()) {
+            return Poll::Ready((Err(error), AlignedBuf::new(SectorCount::ZERO)));
+        }
         let (outcome, lent) = match self.request.completion.poll(context) {
             Poll::Ready(done) => done,
             Poll::Pending => return Poll::Pending,
@@ -166,14 +175,15 @@ impl IoFuture {
         }
     }
 
-    /// Refuses to wait where the end can never come: in a forked child, and inside a callback.
+    /// Refuses to wait where the end can never come: in a forked child, also one that polling takes for its parent, and
+    /// inside a callback.
     fn may_block(&self) -> Result<()> {
         let Stage::Waiting(waiting) = &self.0 else {
             return Ok(());
         };
         let (facts, request) = (&waiting.facts, &waiting.request);
         let operation = request.direction.operation();
-        facts.birth.check(operation)?;
+        facts.birth.check_surely(operation)?;
         check_not_in_callback(operation)
             .map_err(|error| facts.locate(error.with_range(request.range)))
     }
