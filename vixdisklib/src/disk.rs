@@ -141,8 +141,12 @@ impl Disk {
 
     /// Reads whole sectors from `start` into `buf`, in requests of at most [`IoLimits::request`]. Blocks.
     ///
-    /// VDDK's HotAdd and SAN transports are faster with an [`AlignedBuf`], and with [`OpenFlags::UNBUFFERED`] they need
-    /// one (Virtual Disk Programming Guide).
+    /// VDDK's HotAdd and SAN transports are faster with an [`AlignedBuf`], and with [`OpenFlags::UNBUFFERED`] HotAdd needs
+    /// memory on the sectors of the disk (Virtual Disk Programming Guide): a `buf` that does not lie so is copied then,
+    /// through at most [`IoLimits::request`] of aligned memory, which the disk keeps.
+    ///
+    /// What was submitted by [`write_async`](Self::write_async) is waited for first, but not on the embedded engine, which
+    /// may read what was there before: [`settle`](Self::settle) first, or wait for the future.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if `buf` is empty or no multiple of 512
@@ -154,7 +158,8 @@ impl Disk {
     }
 
     /// Writes whole sectors from `buf` at `start`, in requests of at most [`IoLimits::request`]. Blocks.
-    /// [`flush`](Self::flush) makes them durable. For the memory of `buf` see [`read_at`](Self::read_at).
+    /// [`flush`](Self::flush) makes them durable. For the memory of `buf`, and for requests in flight, see
+    /// [`read_at`](Self::read_at).
     ///
     /// # Errors
     /// As [`read_at`](Self::read_at), and [`ErrorKind::ReadOnly`](crate::ErrorKind::ReadOnly). After what the library
@@ -171,8 +176,9 @@ impl Disk {
     /// without real asynchrony, local files among them, the library does the work before this returns.
     ///
     /// What is wrong with the request, as for [`read_at`](Self::read_at), and what the library reports of it, is in the
-    /// output of the future. No order is kept between requests in flight. Calls that block wait for them first, since
-    /// VDDK allows no mix on one disk, but for the embedded engine, which does.
+    /// output of the future. No order is kept between requests in flight. Calls that block wait for them first, since VDDK
+    /// allows no mix on one disk. On the embedded engine, which does, only [`settle`](Self::settle),
+    /// [`flush`](Self::flush), closing and calls on the disk as a whole wait.
     #[doc(alias = "VixDiskLib_ReadAsync")]
     pub fn read_async(&self, start: Sector, buf: AlignedBuf) -> IoFuture {
         self.open.read_async(start, buf)
