@@ -635,6 +635,21 @@ mod attach {
     }
 
     #[test]
+    fn our_own_library_wants_it_closed_whatever_its_file_is_called() {
+        static API: Api = Api {
+            table: FnTable {
+                ext_get_property: TABLE.ext_get_property,
+                ..table(works, works)
+            },
+            major: None,
+        };
+        let _alone = ALONE.lock();
+        let (attached, before, closed) = attach_and_close(&API);
+        attached.expect("attached");
+        assert_eq!((before, closed), (0, 2));
+    }
+
+    #[test]
     fn a_parent_without_cache_wants_aligned_memory_through_its_child() {
         static READ_INTO: Mutex<Vec<usize>> = Mutex::new(Vec::new());
         unsafe extern "C" fn read(

@@ -9,9 +9,9 @@ use crate::connection::OpenFlags;
 use crate::error::{Context, Error, ErrorKind, Operation, Result};
 
 /// Whether the handle of an attached parent is ours to close: VDDK before 6.7.1 keeps it, and later ones want it closed
-/// (Virtual Disk Programming Guide).
+/// (Virtual Disk Programming Guide). So does what has our extensions, whose file need not tell a version.
 fn attached_parent_is_closed(api: &Api) -> bool {
-    api.major.is_some_and(|major| major >= 7)
+    api.major.is_some_and(|major| major >= 7) || api.table.ext_get_property.is_some()
 }
 
 impl OpenDisk {
