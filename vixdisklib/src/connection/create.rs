@@ -65,8 +65,8 @@ impl CreateOptions {
         self
     }
 
-    /// The whole structure, with zeroes where a library has defaults: one before 7.0 reads the head of it only, and a
-    /// later one reads past the end of a shorter one (observed by nbdkit's users).
+    /// The whole structure, with zeroes where a library has defaults: one before 7.0 knows the head of it only, and a
+    /// later one would read past the end of that.
     fn params(&self, api: &Api) -> Result<VixDiskLibCreateParams> {
         if self.capacity == SectorCount::ZERO {
             let text = "a disk has at least one sector";
