@@ -13,6 +13,8 @@ pub(crate) use file::PrivateFile;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use entry::{Entry, device_list, phone_home_text, refused};
 
+const TEMPORARY_DIRECTORY: &str = "tmpDirectory";
+
 /// The unit of the buffers of NFC sessions.
 const BUFFER_UNIT: u64 = 64 << 10;
 
@@ -225,10 +227,13 @@ impl Configuration {
     /// Any other key, word for word. Never give it a password.
     ///
     /// Names are of letters, digits, `_`, `-` and `.`; values hold no line breaks or other control characters and no
-    /// double quotes. Of a key that is set twice the last value counts.
+    /// double quotes. Of a key that is set twice the last value counts. `tmpDirectory` is
+    /// [`temporary_directory`](Self::temporary_directory).
     pub fn raw(self, key: &str, value: impl AsRef<str>) -> Self {
-        let key = key.to_owned();
-        self.entry(Entry::text(&key, value.as_ref()))
+        if key == TEMPORARY_DIRECTORY {
+            return self.temporary_directory(value.as_ref());
+        }
+        self.entry(Entry::text(key, value.as_ref()))
     }
 
     fn number(self, key: &'static str, value: u64) -> Self {
@@ -300,7 +305,7 @@ impl Configuration {
             let path = path
                 .to_str()
                 .ok_or_else(|| refused("the temporary directory is not UTF-8".to_owned()))?;
-            text += &Entry::text("tmpDirectory", path)
+            text += &Entry::text(TEMPORARY_DIRECTORY, path)
                 .map_err(refused)?
                 .line(major);
         }

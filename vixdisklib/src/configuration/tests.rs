@@ -73,6 +73,27 @@ fn lists_have_the_names_of_the_release() {
 }
 
 #[test]
+fn the_temporary_directory_is_one_however_it_is_set() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| {
+        let path = folder.path().join(name);
+        path.to_str().expect("UTF-8").to_owned()
+    };
+    let raw = Configuration::new()
+        .temporary_directory(path("first"))
+        .raw("tmpDirectory", path("second"));
+    assert!(raw.has_temporary_directory());
+    assert_eq!(text(&raw), format!("tmpDirectory=\"{}\"\n", path("second")));
+    assert!(Path::new(&path("second")).is_dir());
+    let only_raw = Configuration::new().raw("tmpDirectory", path("second"));
+    assert!(
+        only_raw.has_temporary_directory(),
+        "for a clean-up on start"
+    );
+    assert_refused(Configuration::new().raw("tmpDirectory", path("a\"b")));
+}
+
+#[test]
 fn of_a_key_that_is_set_twice_the_last_value_counts() {
     let twice = Configuration::new()
         .nfc_log_level(NfcLogLevel::Debug)
