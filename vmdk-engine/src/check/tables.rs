@@ -22,13 +22,10 @@ use super::finding::{FindingKind, Notes, Severity, impossible};
 use super::walk::Walk;
 use crate::error::{Error, ErrorKind, IoFault};
 use crate::extent::header::SparseShape;
-use crate::extent::survey::{GrainFault, Problem, Survey, read_sectors};
+use crate::extent::survey::{GrainFault, MAX_CONTESTED, Problem, Survey, read_sectors};
 use crate::extent::table::little_endian;
 use crate::storage::Storage;
 use crate::units::{byte_position, shifted};
-
-/// So many grains with contested places are looked into.
-const MAX_CONTESTED: usize = 1 << 16;
 
 /// Tables that lose their trust may take that of others with them.
 const MAX_SURVEYS: usize = 4;

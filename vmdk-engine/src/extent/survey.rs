@@ -25,6 +25,7 @@ use crate::units::{buffer_len, byte_position, clamped, is_zero};
 use self::places::Places;
 
 pub(crate) use self::directory::{Directories, Directory, TableState};
+pub(crate) use self::places::MAX_CONTESTED;
 pub(crate) use self::problem::{GrainFault, Problem, Side};
 
 /// Tables read at once.

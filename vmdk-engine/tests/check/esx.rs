@@ -1,5 +1,6 @@
 //! The delta formats of ESX: COWD is repaired, SESparse only looked at.
 
+use super::support::content;
 use super::support::esx::{
     CowdImage, SE_DIRECTORY, SE_TABLES, SeSparseImage, cowd_text, put_long, se_sparse_text,
 };
@@ -87,6 +88,20 @@ fn copy_on_write_extents_are_repaired() {
             "{name}: {free}"
         );
     }
+    // Grain 3 is the end of the table and the beginning of grain 0, and the repair clears entries in that end.
+    let both = CowdImage::new(8192, 8).fill(0, 1).build();
+    let both = with_entries(&both, &[(5, 3, 31), (5, 3900, 1000)]);
+    let world = over_ones(cowd_text(8192), both);
+    let before = content(&Disk::open("disk.vmdk", &world.options()).unwrap());
+    let report = repaired("a grain in the table and in another", &world);
+    assert!(
+        faults(&report).contains(&(Error, DirectoryEntry)),
+        "{}",
+        lines(&report)
+    );
+    let after = content(&Disk::open("disk.vmdk", &world.options()).unwrap());
+    assert!(before == after);
+
     let world = over_ones(cowd_text(8192), good[..good.len() - 300].to_vec());
     assert_eq!(faults(&repaired("cut", &world)), [(Error, FileCut)]);
     for mark in [[1, 0, 0, 0], [0, 1, 0, 0]] {

@@ -1,5 +1,7 @@
 //! Which places of the file are taken by grains.
 
+use std::collections::BTreeSet;
+
 use disk_units::{ByteLen, Sector, SectorCount, SectorRange};
 
 use super::super::header::SparseShape;
@@ -12,6 +14,9 @@ const ADDRESSABLE: u64 = 1 << 32;
 /// Files that two programs have written may hold grains aligned in two ways; more than these no program leaves behind.
 const MAX_ALIGNMENTS: usize = 4;
 
+/// So many grains with contested places are looked into.
+pub(crate) const MAX_CONTESTED: usize = 1 << 16;
+
 /// The grains met so far.
 #[derive(Debug)]
 pub(crate) struct Places {
@@ -23,6 +28,8 @@ pub(crate) struct Places {
     slots: u64,
     /// One for each distance that grains lie off their slots; in most files there is one.
     aligned: Vec<AlignedAlike>,
+    /// Where grains begin that overlap others, but for those beyond [`MAX_CONTESTED`].
+    contested: BTreeSet<u32>,
     /// Grains that have a place.
     pub(crate) count: u64,
     /// The lowest place of a grain.
@@ -69,6 +76,7 @@ impl Places {
             grains: shape.grain.grains_in(shape.capacity),
             slots: shape.grain.grains_in(reach),
             aligned: Vec::new(),
+            contested: BTreeSet::new(),
             count: 0,
             lowest: None,
             end: Sector::ZERO,
@@ -104,6 +112,8 @@ impl Places {
             if self.grain.offset_in(Sector::new(distance.get())) != 0 {
                 self.unaligned = self.unaligned.saturating_add(1);
             }
+        } else if self.contested.len() <= MAX_CONTESTED {
+            self.contested.insert(entry);
         }
         taken.or(is_cut.then_some(GrainFault::Cut))
     }
@@ -130,6 +140,15 @@ impl Places {
     /// Whether a grain lies in `range`, in whole or in part.
     pub(super) fn has_any_in(&self, range: SectorRange) -> bool {
         let first = range.start().get().saturating_sub(self.grain.sectors());
+        let near = u32::try_from(first).unwrap_or(u32::MAX)..=u32::MAX;
+        let mut contested = self.contested.range(near);
+        let next = contested.find_map(|start| {
+            let grain = self.range(Sector::new(u64::from(*start)));
+            (grain.end() > range.start()).then_some(grain)
+        });
+        if next.is_some_and(|grain| grain.intersection(range).is_some()) {
+            return true;
+        }
         let slots = self.grain.grain_of(Sector::new(first))..=self.grain.grain_of(range.end());
         self.aligned.iter().any(|alike| {
             let mut grains = slots.clone().filter(|slot| alike.has(*slot)).map(|slot| {
