@@ -73,7 +73,7 @@ pub(super) const PATTERNS: &[Pattern] = &[
         &["has already been deleted or has not been completely created"],
         Hint::ObjectGone,
     ),
-    // Virtual Disk Programming Guide, PrepareForAccess on a host; observed in logs of backup products.
+    // Virtual Disk Programming Guide: PrepareForAccess is for vCenter, and a host refuses it. The words are expected, not seen.
     plain(&["host agent", "not a vcenter"], Hint::NotVcenter),
     plain(&["not connected to", "virtualcenter"], Hint::NotVcenter),
     // Virtual Disk Programming Guide, NBD transport: "the server refused connection" means that port 902 is blocked.
@@ -117,12 +117,12 @@ pub(super) const PATTERNS: &[Pattern] = &[
     plain(&["fips", "fail"], Hint::CryptoLibrary),
     plain(&["fips", "error"], Hint::CryptoLibrary),
     plain(&["openssl", "version", "mismatch"], Hint::CryptoLibrary),
-    // Logs of backup products when SAN or HotAdd alone is allowed; some releases misspell the last word.
+    // When SAN or HotAdd alone is allowed. The words are expected, not seen.
     plain(&["no transport modes avail"], Hint::NoTransport),
-    // Fault RestrictedVersion of the vSphere API, on hosts with the free licence.
+    // The name of a fault in the vSphere API reference. Expected, not seen.
     plain(&["restrictedversion"], Hint::NotLicensed),
     plain(&["not licensed"], Hint::NotLicensed),
-    // Logs of copies that a network fault broke.
+    // What a network fault in the middle of a copy may leave. The words are expected, not seen.
     plain(&["nfc", "connection", "closed by"], Hint::ConnectionLost),
     plain(&["nfc", "connection", "reset"], Hint::ConnectionLost),
     plain(&["nfc", "session", "lost"], Hint::ConnectionLost),
