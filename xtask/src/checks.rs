@@ -32,6 +32,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "vixdisklib",
         &["disk-units", "vixdisklib-open", "vixdisklib-sys"],
     ),
+    ("vixdisklib-bench", &["vixdisklib", "vixdisklib-open", "vixdisklib-sys"]),
     ("vixdisklib-examples", &[]),
     ("conformance", &[]),
     ("fuzz-harness", &["vmdk-engine"]),
