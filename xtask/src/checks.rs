@@ -32,7 +32,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "vixdisklib",
         &["disk-units", "vixdisklib-open", "vixdisklib-sys"],
     ),
-    ("vixdisklib-bench", &["vixdisklib", "vixdisklib-open", "vixdisklib-sys"]),
+    (
+        "vixdisklib-bench",
+        &["vixdisklib", "vixdisklib-open", "vixdisklib-sys"],
+    ),
     ("vixdisklib-examples", &[]),
     ("conformance", &[]),
     ("fuzz-harness", &["vmdk-engine"]),
