@@ -7,7 +7,7 @@ use super::header::Header;
 use super::link::length_of;
 use super::tables::{Extent, Learned};
 use crate::error::{Error, IoFault};
-use crate::extent::header::SparseShape;
+use crate::extent::header::{SparseShape, WholePart};
 use crate::gate::OpenedFile;
 use crate::units::byte_position;
 
@@ -39,11 +39,11 @@ impl Sparse {
         let mut extent = Self::new(file, header.shape.clone(), range, has_parent, notes);
         let learned = extent.check_tables(notes)?;
         if header.has_new_overhead() {
-            let first = learned.lowest.unwrap_or_else(|| {
-                let end = learned.used_end.max(extent.shape.data_start);
-                Sector::new(extent.shape.grain.round_up(end.get()))
-            });
-            header.set_overhead(first);
+            // Without grains they are to begin at a multiple of their size, unless the file ends before.
+            let end = learned.used_end.max(extent.shape.data_start).get();
+            let file = length_of(&*extent.file.storage)?.whole_part().get();
+            let first = extent.shape.grain.round_up(end).min(file.max(end));
+            header.set_overhead(learned.lowest.unwrap_or(Sector::new(first)));
         }
         if learned.needs_zeros {
             header.provide_for_zeros();

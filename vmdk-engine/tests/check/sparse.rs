@@ -1,6 +1,6 @@
 //! Hosted sparse extents: header, directories, tables, grains, length.
 
-use super::support::image::{child_of, descriptor, entry};
+use super::support::image::{SparseImage, child_of, descriptor, entry};
 use super::*;
 use FindingKind::{
     Alignment, BehindCapacity, CopiesDiffer, Descriptor, Directory, DirectoryEntry, FileCut,
@@ -176,6 +176,16 @@ fn damage_that_is_repaired_to_what_the_disk_was() {
         let differs = now.iter().zip(&good).position(|(one, other)| one != other);
         assert_eq!((now.len(), differs), (good.len(), None), "{name}");
     }
+}
+
+#[test]
+fn an_overhead_that_nothing_lies_behind_ends_in_the_file() {
+    // Tables and nothing else, and 31 is no multiple of a grain.
+    let tables = &SparseImage::monolithic(2048).build()[..31 * SECTOR];
+    let world = world_of(patched(tables, &[u64_at(64, 0)]));
+    let report = repaired("no grains", &world);
+    assert_eq!(faults(&report), [(Error, Overhead)]);
+    Disk::open("disk.vmdk", &world.options().writable(true)).unwrap();
 }
 
 /// Where the redundant table is asked for a grain, readers cannot see that what it names is not the grain's alone.
