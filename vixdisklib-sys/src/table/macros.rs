@@ -117,7 +117,7 @@ macro_rules! fn_table {
             /// A table that has the functions of `O::table()` and tells `O` of every call. It costs nothing where it is
             /// not used.
             #[must_use]
-            pub fn observed<O: $crate::Observer>() -> Self {
+            pub fn observed<O: $crate::Observer<$table>>() -> Self {
                 let table = O::table();
                 Self {
                     $($required: Observed::<O>::$required,)*
@@ -137,7 +137,7 @@ macro_rules! fn_table {
         /// The functions of an observed table.
         struct Observed<O>(::core::marker::PhantomData<O>);
 
-        impl<O: $crate::Observer> Observed<O> {
+        impl<O: $crate::Observer<$table>> Observed<O> {
             $(
                 unsafe extern "C" fn $required($($required_arg: $required_type),*) $(-> $required_result)? {
                     let sectors = $crate::sectors_moved!($($required_arg)*);

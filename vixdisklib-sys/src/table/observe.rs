@@ -7,9 +7,9 @@ use crate::VixError;
 /// for one.
 ///
 /// Nothing here may panic: the functions are called from C.
-pub trait Observer: 'static {
+pub trait Observer<T = FnTable>: 'static {
     /// The table that does the work. The same one each time, once `observed` was called.
-    fn table() -> &'static FnTable;
+    fn table() -> &'static T;
 
     /// Makes `call`, the function at `index` of [`FnTable::SYMBOLS`], and returns what it gave. `sectors` is how many a
     /// read or write is about, 0 for every other function. Runs on whatever thread calls.
