@@ -101,7 +101,8 @@ impl Stream {
             );
             return Ok(None);
         }
-        let has_tables = shape.damage.is_none();
+        // A misplaced copy of the directory is in no reader's way; without any directory only the records are left.
+        let has_tables = shape.directory != Sector::ZERO;
         let mut named = Named::default();
         if has_tables {
             named = reader.follow_tables(&walk.records, walk.last)?;
