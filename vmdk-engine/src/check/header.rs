@@ -1,13 +1,13 @@
 //! The header of a hosted sparse extent: what is wrong with it, and the header that it should have.
 
-use disk_units::{ByteLen, Sector};
+use disk_units::{ByteLen, Sector, SectorRange};
 use zerocopy::IntoBytes;
 
 use super::finding::{FindingKind, Notes, Severity, impossible, possible};
 use super::link;
 use crate::error::{Error, IoFault};
 use crate::extent::header::{Damage, SparseShape, WholePart, check_header, read_header};
-use crate::extent::survey::read_sectors;
+use crate::extent::survey::{Survey, read_sectors};
 use crate::extent::table::read_directory;
 use crate::layout::{FLAG_COMPRESSED, FLAG_REDUNDANT, FLAG_ZEROED, SparseHeader};
 use crate::storage::Storage;
@@ -195,16 +195,17 @@ fn mend(
             // Usually it stands right behind the redundant tables.
             let copy = Sector::new(header.redundant_directory.get());
             let usual = Sector::new(copy.get().saturating_add(copy_len));
-            if !is_directory(storage, shape, usual, file) {
+            let found = with_directories(header, usual, copy);
+            let is_found = is_directory(storage, shape, usual, file);
+            if !is_found || !spares_grains(storage, shape, &found, file)? {
                 use_copy_alone(header)
             } else if is_directory(storage, shape, copy, file)
                 && has_same_tables(storage, shape, [copy, usual])?
             {
-                header.directory = usual.get().into();
+                *header = found;
                 format!("it is found where it usually stands, at sector {usual}")
             } else {
-                header.directory = copy.get().into();
-                header.redundant_directory = usual.get().into();
+                *header = with_directories(header, copy, usual);
                 format!(
                     "it is found where it usually stands, at sector {usual}; as it differs from the redundant one, through which the disk was read, the two change places"
                 )
@@ -213,9 +214,12 @@ fn mend(
         Damage::DirectoryUnreadable => use_copy_alone(header),
         Damage::CopyUnreadable => drop_copy(header),
         Damage::CopyMisplaced => {
-            let usual = Sector::new(header.directory.get().saturating_sub(copy_len));
-            if is_directory(storage, shape, usual, file) {
-                header.redundant_directory = usual.get().into();
+            let primary = Sector::new(header.directory.get());
+            let usual = Sector::new(primary.get().saturating_sub(copy_len));
+            let found = with_directories(header, primary, usual);
+            let is_found = is_directory(storage, shape, usual, file);
+            if is_found && spares_grains(storage, shape, &found, file)? {
+                *header = found;
                 format!("it is found where it usually stands, at sector {usual}")
             } else {
                 drop_copy(header)
@@ -249,6 +253,30 @@ fn hides_text(shape: &SparseShape) -> bool {
         .into_iter()
         .flatten()
         .any(|start| clamped(start, shape.directory_len()).contains(text.start()))
+}
+
+fn with_directories(header: &SparseHeader, primary: Sector, copy: Sector) -> SparseHeader {
+    let mut header = header.clone();
+    header.directory = primary.get().into();
+    header.redundant_directory = copy.get().into();
+    header
+}
+
+/// Whether no grain that readers find lies where `mended` has directories, or in front of all grains.
+fn spares_grains(
+    storage: &dyn Storage,
+    found: &SparseShape,
+    mended: &SparseHeader,
+    file: ByteLen,
+) -> Result<bool, Error> {
+    let directory = mended.directory.get();
+    let Ok(mended) = SparseShape::from_checked(mended, directory, file.whole_part()) else {
+        return Ok(false);
+    };
+    let grains = Survey::run(storage, found, &mut |_| Ok(()))?.places;
+    let front = SectorRange::between(Sector::ZERO, mended.data_start);
+    let mut metadata = mended.reserved().chain(front);
+    Ok(!metadata.any(|range| grains.has_any_in(range)))
 }
 
 fn use_copy_alone(header: &mut SparseHeader) -> String {

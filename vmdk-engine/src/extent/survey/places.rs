@@ -138,7 +138,7 @@ impl Places {
     }
 
     /// Whether a grain lies in `range`, in whole or in part.
-    pub(super) fn has_any_in(&self, range: SectorRange) -> bool {
+    pub(crate) fn has_any_in(&self, range: SectorRange) -> bool {
         let first = range.start().get().saturating_sub(self.grain.sectors());
         let near = u32::try_from(first).unwrap_or(u32::MAX)..=u32::MAX;
         let mut contested = self.contested.range(near);
