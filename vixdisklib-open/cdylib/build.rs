@@ -2,13 +2,20 @@
 
 use std::env;
 
-/// The major version of VDDK that the library stands in for: programs look it up by this name.
-const SONAME: &str = "libvixDiskLib.so.8";
+/// Says which major version of VDDK the library stands in for.
+const VARIABLE: &str = "VIXDISKLIB_MAJOR";
+
+/// The one that the embedded engine has, too.
+const DEFAULT: &str = "8";
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-env-changed={VARIABLE}");
+    let major = env::var(VARIABLE).unwrap_or_else(|_| DEFAULT.to_owned());
+    println!("cargo::rustc-env={VARIABLE}={major}");
     if env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "linux") {
-        println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,{SONAME}");
+        // Programs look the library up by this name.
+        println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libvixDiskLib.so.{major}");
         // The code must stay after a program closes the library: destructors of what it keeps per thread run when the
         // program's threads end.
         println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");

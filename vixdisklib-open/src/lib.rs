@@ -1,7 +1,7 @@
 //! VixDiskLib's C ABI over an open engine: virtual disks (VMDK) on local file systems, without VMware's library.
 //!
-//! The crate has one public item, [`TABLE`]: every function of VDDK 6.7 to 9.x as a pointer, with VDDK's rules. Rust
-//! programs use it through the safe crate `vixdisklib`; the package in `cdylib/` exports it from a shared library
+//! The crate offers [`TABLE`]: every function of VDDK 6.7 to 9.x as a pointer, with VDDK's rules; [`table_of`] gives the
+//! same as a library of another major version has it. Rust programs use it through the safe crate `vixdisklib`; the package in `cdylib/` exports it from a shared library
 //! under the C names, for everybody else. This crate exports no C name: two of them in one program, or this one beside
 //! the real library, would silently call each other.
 //!
@@ -53,7 +53,7 @@
 //! * `Shrink`, `Defragment` and `Attach` have the disk to themselves: calls of other threads on it wait.
 //! * Progress goes from 0 to 100 without going back, each percentage at most once, and 100 means success.
 //! * Sector sizes in creation parameters are read only if everybody who initialised the library asked for version 7.0 or
-//!   later: before that the structure ended without them, and nothing in it tells. 0 is 512 bytes, for physical sectors
+//!   later, and the library is no stand-in for VDDK 6: before that the structure ended without them, and nothing in it tells. 0 is 512 bytes, for physical sectors
 //!   as many as for logical ones.
 //! * Disk and adapter types that no constant has, or that mean "unknown", give `VIX_E_INVALID_ARG`; the types that only
 //!   ESX hosts make (`VMFS_THIN`, `VMFS_SPARSE`), and children that are not sparse, give `VIX_E_NOT_SUPPORTED`.
@@ -116,4 +116,4 @@ mod requests;
 mod table;
 mod workers;
 
-pub use table::TABLE;
+pub use table::{TABLE, table_of};

@@ -1,5 +1,6 @@
 //! The library between `InitEx` and `Exit`: its connections, disks and threads.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,7 +16,19 @@ use crate::progress;
 use crate::workers::{self, Refusal, Workers};
 
 /// The API versions that `InitEx` accepts, first and last: what callers of VDDK 6.0 to 9.1 ask for.
-const VERSIONS: (ApiVersion, ApiVersion) = (ApiVersion(6, 0), ApiVersion(9, 1));
+///
+/// From a library of VDDK 6 nobody gets more than 6: whoever asks for 7.0 counts on structures that are longer there.
+const fn versions(major: u32) -> (ApiVersion, ApiVersion) {
+    let last = if major < LONG_STRUCTURES.0 {
+        ApiVersion(major, u32::MAX)
+    } else {
+        ApiVersion(9, 1)
+    };
+    (ApiVersion(6, 0), last)
+}
+
+/// The version in which `VixDiskLibInfo` and `VixDiskLibCreateParams` grew by the sector sizes, for the last time.
+const LONG_STRUCTURES: ApiVersion = ApiVersion(7, 0);
 
 /// A version of the API as callers state it: major, minor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,16 +40,27 @@ impl ApiVersion {
     }
 }
 
+impl fmt::Display for ApiVersion {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}.", self.0)?;
+        match self.1 {
+            u32::MAX => formatter.write_str("x"),
+            minor => minor.fmt(formatter),
+        }
+    }
+}
+
 /// The one library of the process, and how many calls of `InitEx` it still owes an `Exit`.
 static CURRENT: RwLock<Option<(Arc<Library>, u32)>> = RwLock::new(None);
 
 /// Starts the library, or counts one more user of the one that runs and keeps its settings.
-pub(crate) fn init(version: ApiVersion, log: Log) -> Result<(), Failure> {
-    let (first, last) = VERSIONS;
+///
+/// `major` is the number of the library itself.
+pub(crate) fn init(major: u32, version: ApiVersion, log: Log) -> Result<(), Failure> {
+    let (first, last) = versions(major);
     if version < first || last < version {
         log.warn(&format!(
-            "VixDiskLib_InitEx: API version {}.{} was asked for; {}.{} to {}.{} are understood",
-            version.0, version.1, first.0, first.1, last.0, last.1
+            "VixDiskLib_InitEx: API version {version} was asked for; as VDDK {major}, the library understands {first} to {last}"
         ));
         return Err(Failure::silent(VixError::NOT_SUPPORTED));
     }
@@ -49,23 +73,20 @@ pub(crate) fn init(version: ApiVersion, log: Log) -> Result<(), Failure> {
             library.version.lock().take_older(version);
             (
                 library.log.clone(),
-                "VixDiskLib_InitEx: initialised already, the first settings stay",
+                "VixDiskLib_InitEx: initialised already, the first settings stay".to_owned(),
             )
         }
         None => {
-            *current = Some((Arc::new(Library::new(version, log.clone())), 1));
-            (
-                log,
-                concat!(
-                    "vixdisklib-open ",
-                    env!("CARGO_PKG_VERSION"),
-                    ": local disks"
-                ),
-            )
+            *current = Some((Arc::new(Library::new(major, version, log.clone())), 1));
+            let line = format!(
+                "vixdisklib-open {} as VDDK {major}, API version {version}: local disks",
+                env!("CARGO_PKG_VERSION"),
+            );
+            (log, line)
         }
     };
     drop(current);
-    log.note(line);
+    log.note(&line);
     Ok(())
 }
 
@@ -138,6 +159,8 @@ pub(crate) struct Connection {
 /// Everything that lives from `InitEx` to `Exit`.
 #[derive(Debug)]
 pub(crate) struct Library {
+    /// The number in the name that callers know it by.
+    major: u32,
     /// The oldest that was asked for: no caller knows less of the structures than that.
     version: Mutex<ApiVersion>,
     log: Log,
@@ -146,8 +169,9 @@ pub(crate) struct Library {
 }
 
 impl Library {
-    fn new(version: ApiVersion, log: Log) -> Self {
+    fn new(major: u32, version: ApiVersion, log: Log) -> Self {
         Self {
+            major,
             version: Mutex::new(version),
             log,
             handles: RwLock::default(),
@@ -155,8 +179,16 @@ impl Library {
         }
     }
 
-    pub(crate) fn version(&self) -> ApiVersion {
-        *self.version.lock()
+    /// Whether structures that callers fill in have the sector sizes. Only if the library and everybody who asked for a
+    /// version are of VDDK 7.0 or later: what a caller does not have must not be read.
+    pub(crate) fn takes_sector_sizes(&self) -> bool {
+        self.gives_sector_sizes() && LONG_STRUCTURES <= *self.version.lock()
+    }
+
+    /// Whether structures that callers get have the sector sizes. That is for the library's own number to say, whatever
+    /// version was asked for: it is what callers go by (source: nbdkit's vddk plugin, which asks for 6.5).
+    pub(crate) fn gives_sector_sizes(&self) -> bool {
+        LONG_STRUCTURES.0 <= self.major
     }
 
     pub(crate) fn log(&self) -> &Log {

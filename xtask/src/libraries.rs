@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::Result;
-use crate::artefacts::lay_out;
+use crate::dist::layout;
 use crate::shell::{cargo, run, target};
 
 /// Our extensions, which no release of VDDK has.
@@ -41,7 +41,9 @@ pub(crate) fn build() -> Result<PathBuf> {
     let folder = target().join("libraries");
     for (name, file, version, missing) in LIBRARIES {
         let distribution = folder.join(name);
-        lay_out(&distribution, &target().join("debug").join(file), version)?;
+        layout::start(&distribution)?;
+        layout::add_library(&distribution, &target().join("debug").join(file), version)?;
+        layout::link_newest(&distribution, version)?;
         hide(
             &distribution.join(format!("lib64/libvixDiskLib.so.{version}")),
             missing,

@@ -6,6 +6,7 @@ mod bench_safe;
 mod bindings;
 mod checks;
 mod ci;
+mod dist;
 mod fuzz;
 mod kill;
 mod libraries;
@@ -63,9 +64,9 @@ fn run(command: &str, rest: &[String]) -> Result {
         ("bench-safe", []) => bench_safe::run_all(),
         ("fuzz", rest) => fuzz::run_targets(rest),
         ("kill", rest) => kill::run_many(rest),
-        ("dist", [folder]) => artefacts::dist(folder.as_ref()),
+        ("dist", [folder]) => dist::make(folder.as_ref()),
         ("dist", [option, folder]) if option == "--rule-check" => {
-            artefacts::dist_rule_check(folder.as_ref())
+            dist::make_rule_check(folder.as_ref())
         }
         ("sanitize", []) => sanitize::run_all(),
         ("outside", []) => outside::run_everywhere(),

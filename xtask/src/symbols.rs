@@ -24,7 +24,11 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let [library] = args else {
         return Err("usage: cargo xtask symbols LIBRARY".into());
     };
-    let library = Path::new(library);
+    check(Path::new(library))
+}
+
+/// Compares one library.
+pub(crate) fn check(library: &Path) -> Result<()> {
     let exported = exported(library)?;
     let declared = declared()?;
     let missing = names(declared.difference(&exported));

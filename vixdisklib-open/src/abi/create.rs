@@ -16,7 +16,7 @@ use super::callback::listener;
 use super::{connect, disk, pointer};
 use crate::create::{self, NewDisk};
 use crate::error::Failure;
-use crate::library::{ApiVersion, current, refuse_in_callback};
+use crate::library::{Library, current, refuse_in_callback};
 
 /// `VixDiskLib_Create`. A stream is made without data, and complete; with data it is made by `Clone`.
 ///
@@ -34,7 +34,7 @@ pub(crate) unsafe extern "C" fn create(
         let path = unsafe { pointer::path_text(path, "path") }?;
         let library = current()?;
         // SAFETY: the contract of `abi`, for creation parameters.
-        let new = unsafe { new_disk(params, library.version()) }?;
+        let new = unsafe { new_disk(params, &library) }?;
         library.require_writable(connect::handle(connection))?;
         // SAFETY: the contract of `abi`, for a progress function.
         let mut listener = unsafe { listener(progress, progress_data) };
@@ -92,7 +92,7 @@ pub(crate) unsafe extern "C" fn clone(
         let from = unsafe { pointer::path_text(from_path, "srcPath") }?;
         let library = current()?;
         // SAFETY: the contract of `abi`, for creation parameters.
-        let new = unsafe { new_disk(params, library.version()) }?;
+        let new = unsafe { new_disk(params, &library) }?;
         library.require_writable(connect::handle(to_connection))?;
         library.connection(connect::handle(from_connection))?;
         let existing = if overwrite == 0 {
@@ -132,22 +132,21 @@ pub(crate) unsafe extern "C" fn space_needed_for_clone(
 /// What a caller wants a new disk to be.
 ///
 /// Callers built for releases before 7.0 have a structure without sector sizes, and nothing in it tells. Those are
-/// therefore read only if everybody who initialised the library asked for version 7.0 or later; else they have their
-/// defaults.
+/// therefore read only if the library [takes them](Library::takes_sector_sizes); else they have their defaults.
 ///
 /// # Safety
 /// The contract of [`abi`](super), for creation parameters.
 unsafe fn new_disk(
     pointer: *const VixDiskLibCreateParams,
-    version: ApiVersion,
+    library: &Library,
 ) -> Result<NewDisk, Failure> {
     if pointer.is_null() {
         return Err(pointer::null("createParams"));
     }
-    let readable = if version < ApiVersion(7, 0) {
-        offset_of!(VixDiskLibCreateParams, logicalSectorSize)
-    } else {
+    let readable = if library.takes_sector_sizes() {
         size_of::<VixDiskLibCreateParams>()
+    } else {
+        offset_of!(VixDiskLibCreateParams, logicalSectorSize)
     };
     let mut params = VixDiskLibCreateParams::default();
     // SAFETY: the contract vouches for so many bytes; `params` is ours, as large as the whole, and any bytes make valid

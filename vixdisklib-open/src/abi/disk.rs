@@ -1,6 +1,7 @@
 //! Open, Close, GetInfo, FreeInfo and GetTransportMode.
 
 use std::ffi::c_char;
+use std::mem::offset_of;
 use std::ptr;
 
 use vixdisklib_sys::{
@@ -93,8 +94,9 @@ static INFOS: Lent<InfoBlock> = Lent::new();
 /// An info structure with the strings that it points to.
 #[derive(Debug)]
 struct InfoBlock {
-    /// One element; in a vector, because its address is given out and must not move with this structure.
-    info: Vec<VixDiskLibInfo>,
+    /// The bytes of the structure, no more than callers know of; in words, because they are aligned like one. In a vector,
+    /// because its address is given out and must not move with this block.
+    info: Vec<u64>,
     _strings: [Option<Vec<u8>>; 2],
 }
 
@@ -102,7 +104,7 @@ struct InfoBlock {
 // and that callers do not use an info on one thread and free it on another at once is the contract of `FreeInfo`.
 unsafe impl Send for InfoBlock {}
 
-/// `VixDiskLib_GetInfo`, with the 64 bytes that the structure has since VDDK 7.0.
+/// `VixDiskLib_GetInfo`, with the 64 bytes that the structure has since VDDK 7.0, or the 56 from before.
 ///
 /// # Safety
 /// The contract of [`abi`](super).
@@ -114,9 +116,15 @@ pub(crate) unsafe extern "C" fn get_info(
         // SAFETY: the contract of `abi`, for a pointer to a result.
         let output = unsafe { pointer::output(info, "info") }?;
         let output = output.write(ptr::null_mut());
-        let disk = current()?.disk(handle(disk))?;
-        let mut block = info_block(disk.capacity().get(), disk.info()?);
-        *output = INFOS.lend(block.info.as_mut_ptr(), block);
+        let library = current()?;
+        let disk = library.disk(handle(disk))?;
+        let length = if library.gives_sector_sizes() {
+            size_of::<VixDiskLibInfo>()
+        } else {
+            offset_of!(VixDiskLibInfo, logicalSectorSize)
+        };
+        let mut block = info_block(disk.capacity().get(), disk.info()?, length);
+        *output = INFOS.lend(block.info.as_mut_ptr().cast(), block);
         Ok(())
     })
 }
@@ -129,7 +137,8 @@ pub(crate) unsafe extern "C" fn free_info(info: *mut VixDiskLibInfo) {
     boundary("VixDiskLib_FreeInfo", (), || drop(INFOS.take_back(info)));
 }
 
-fn info_block(capacity: u64, disk: DiskInfo) -> InfoBlock {
+/// The first `length` bytes of the structure about a disk.
+fn info_block(capacity: u64, disk: DiskInfo, length: usize) -> InfoBlock {
     let mut parent_hint = disk.parent_hint.map(c_text);
     let mut uuid = disk.uuid.map(c_text);
     let info = VixDiskLibInfo {
@@ -143,8 +152,18 @@ fn info_block(capacity: u64, disk: DiskInfo) -> InfoBlock {
         logicalSectorSize: disk.logical_sector_size,
         physicalSectorSize: disk.physical_sector_size,
     };
+    let mut words = vec![0; length / size_of::<u64>()];
+    // SAFETY: the structure has at least `length` bytes, which is one of its offsets or its size; the words have as many,
+    // as both are multiples of a word, and any bytes make valid words.
+    unsafe {
+        ptr::copy_nonoverlapping(
+            (&raw const info).cast::<u8>(),
+            words.as_mut_ptr().cast(),
+            length,
+        );
+    }
     InfoBlock {
-        info: vec![info],
+        info: words,
         _strings: [parent_hint, uuid],
     }
 }

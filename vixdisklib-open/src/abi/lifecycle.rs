@@ -18,7 +18,7 @@ pub(super) const TRANSPORT_MODES: &CStr = c"file";
 ///
 /// # Safety
 /// The contract of [`abi`](super).
-pub(crate) unsafe extern "C" fn init_ex(
+pub(crate) unsafe extern "C" fn init_ex<const MAJOR: u32>(
     major: u32,
     minor: u32,
     log: VixDiskLibGenericLogFunc,
@@ -34,7 +34,7 @@ pub(crate) unsafe extern "C" fn init_ex(
             // SAFETY: the contract of `abi`, for a callback.
             warn: unsafe { sink(warn) },
         };
-        library::init(ApiVersion(major, minor), log)
+        library::init(MAJOR, ApiVersion(major, minor), log)
     })
 }
 
@@ -42,7 +42,7 @@ pub(crate) unsafe extern "C" fn init_ex(
 ///
 /// # Safety
 /// The contract of [`abi`](super).
-pub(crate) unsafe extern "C" fn init(
+pub(crate) unsafe extern "C" fn init<const MAJOR: u32>(
     major: u32,
     minor: u32,
     log: VixDiskLibGenericLogFunc,
@@ -51,7 +51,7 @@ pub(crate) unsafe extern "C" fn init(
     lib_dir: *const c_char,
 ) -> VixError {
     // SAFETY: the same contract is passed on.
-    unsafe { init_ex(major, minor, log, warn, panic, lib_dir, ptr::null()) }
+    unsafe { init_ex::<MAJOR>(major, minor, log, warn, panic, lib_dir, ptr::null()) }
 }
 
 /// `VixDiskLib_Exit`. One call too many does nothing.
