@@ -30,6 +30,8 @@ mod wire;
 
 pub use counters::Counters;
 pub use disk::DiskExport;
-pub use export::{BlockState, BlockVisitor, ErrorNumber, Export, ExportError, ZeroRequest};
+pub use export::{
+    BlockState, BlockVisitor, ContextVisitor, ErrorNumber, Export, ExportError, ZeroRequest,
+};
 pub use limits::Limits;
 pub use serve::{Server, ServerError, ServerHandle};

@@ -129,10 +129,45 @@ pub trait Export: Send + Sync {
         let _ = visit(length, BlockState::Data);
         Ok(())
     }
+
+    /// Whether [`block_status`](Export::block_status) is answered from memory. Then the server asks before it reads,
+    /// and tells clients of ranges that read as zeros instead of sending zeros. False unless overridden; it never
+    /// changes.
+    fn knows_zeroes(&self) -> bool {
+        false
+    }
+
+    /// The full names of metadata contexts that clients may ask about, besides `base:allocation`, which every export
+    /// has; none unless overridden. Names of one's own begin with `x-` and the namespace ends with a colon. They never
+    /// change, and there are at most 1024.
+    fn contexts(&self) -> &[String] {
+        &[]
+    }
+
+    /// The same as [`block_status`](Export::block_status) for the context at `index` of
+    /// [`contexts`](Export::contexts), whose flags mean what the context says. Neighbours with equal flags need not be
+    /// merged. Unless overridden, all flags are 0.
+    ///
+    /// # Errors
+    /// Any error; the client then gets an error only if nothing was visited yet.
+    fn context_status(
+        &self,
+        index: usize,
+        offset: ByteLen,
+        length: ByteLen,
+        visit: &mut ContextVisitor<'_>,
+    ) -> Result<(), ExportError> {
+        let _ = (index, offset);
+        let _ = visit(length, 0);
+        Ok(())
+    }
 }
 
 /// Receives the length in bytes and the state of one piece after the other, and may break off.
 pub type BlockVisitor<'a> = dyn FnMut(ByteLen, BlockState) -> ControlFlow<()> + 'a;
+
+/// Receives the length in bytes and the flags of one piece after the other, and may break off.
+pub type ContextVisitor<'a> = dyn FnMut(ByteLen, u32) -> ControlFlow<()> + 'a;
 
 /// What is known about a piece of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
