@@ -15,10 +15,9 @@ mod sync;
 mod tests;
 
 use std::cell::Cell;
-use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
+use crate::contain::contain;
 use crate::error::{Error, ErrorKind, Operation, Result};
 
 pub use future::IoFuture;
@@ -54,11 +53,7 @@ fn would_deadlock(operation: Operation) -> Error {
 /// Wakes, on a thread that the library may be waiting for.
 fn wake(waker: Waker) {
     let outside = IN_CALLBACK.replace(true);
-    // A waker is the caller's code and may panic, and so may the drop of what it panicked with; nothing may unwind into
-    // the library.
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-        mem::forget(panic);
-    }
+    contain(|| waker.wake());
     IN_CALLBACK.set(outside);
 }
 

@@ -57,6 +57,7 @@ mod capability;
 mod cleanup;
 mod configuration;
 mod connection;
+mod contain;
 mod copy;
 mod cursor;
 mod database;

@@ -1,13 +1,12 @@
 //! The C side: the three log functions that every library is given.
 
 use std::ffi::c_char;
-use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use vixdisklib_sys::va_list::{self, VaList};
 use zeroize::Zeroize as _;
 
 use super::{LogLevel, is_demoted, record, redactor};
+use crate::contain::contain;
 
 /// Longer lines are cut and end in an ellipsis.
 const LONGEST: usize = 4096;
@@ -42,11 +41,8 @@ unsafe fn line(level: LogLevel, format: *const c_char, arguments: VaList) {
     let mut buffer = [0; LONGEST + MARGIN];
     // SAFETY: the format is a C string with its own unused list, as the caller promises; the list is used once.
     let length = unsafe { va_list::format(format, arguments, &mut buffer) };
-    // A tracing subscriber is the user's code and may panic, and so may the drop of what it panicked with; nothing may
-    // unwind into the library.
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| emit(level, &text(&buffer, length)))) {
-        mem::forget(panic);
-    }
+    // A tracing subscriber is the user's code and may panic.
+    contain(|| emit(level, &text(&buffer, length)));
     // A secret may have been in there.
     let written = length.min(buffer.len());
     buffer[..written].zeroize();
