@@ -48,6 +48,14 @@ pub(crate) fn start(api: &'static Api) -> Library {
         .expect("starts")
 }
 
+/// The same with a table of its own, which stays reachable, as that of a loaded library does.
+pub(crate) fn start_own(api: Api) -> Library {
+    static KEPT: Mutex<Vec<&Api>> = Mutex::new(Vec::new());
+    let api = Box::leak(Box::new(api));
+    KEPT.lock().push(api);
+    start(api)
+}
+
 pub(crate) fn bytes(sectors: usize) -> Vec<u8> {
     (0..sectors * 512)
         .map(|at| u8::try_from((at / 512 + at) % 251).expect("small"))

@@ -19,7 +19,7 @@ use crate::connection::OpenFlags;
 use crate::disk::Disk;
 use crate::kind::DiskKind;
 use crate::library::Library;
-use crate::vddk_like::{VDDK, start};
+use crate::vddk_like::{VDDK, start, start_own};
 
 const GRAIN: usize = 128 * 512;
 
@@ -131,7 +131,7 @@ fn embedded() -> Library {
         table: FnTable { ..TABLE },
         major: Some(8),
     };
-    start(Box::leak(Box::new(api)))
+    start_own(api)
 }
 
 fn go_on(_: &CopyProgress) -> ControlFlow<()> {
@@ -145,10 +145,10 @@ fn all_done(state: &CopyProgress) -> bool {
 #[test]
 fn the_target_equals_the_source_whatever_it_held() {
     let contents = contents();
-    let vddk = start(Box::leak(Box::new(Api {
+    let vddk = start_own(Api {
         table: VDDK,
         major: Some(8),
-    })));
+    });
     for library in [embedded(), vddk] {
         let (_folder, disk) = flat(&library, &contents, OpenFlags::READ_ONLY);
         let mut target = Memory::new(contents.len(), 0xEE);
@@ -221,7 +221,7 @@ fn a_link_alone_is_copied_only_where_the_library_tells_what_it_has() {
         table: FnTable { ..VDDK },
         major: Some(8),
     };
-    let vddk = start(Box::leak(Box::new(vddk)));
+    let vddk = start_own(vddk);
     let contents = contents();
     for (library, refused) in [(embedded(), false), (vddk, true)] {
         let (folder, mut parent) = flat(&library, &contents, OpenFlags::empty());
