@@ -62,10 +62,7 @@ impl Api {
             return NO_TEXT.to_owned();
         }
         // SAFETY: not null, so a C string that lives until it is freed below.
-        let copy = unsafe { CStr::from_ptr(text) }
-            .to_string_lossy()
-            .into_owned();
-        let copy = redactor::redact(copy);
+        let copy = redactor::readable(unsafe { CStr::from_ptr(text) }.to_bytes());
         // SAFETY: the text came from the partner of this function and is not used again.
         unsafe { (self.table.free_error_text)(text) };
         copy

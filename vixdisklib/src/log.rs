@@ -8,6 +8,8 @@
 //! something works ([`quietly`]). They are traced at the lowest level, and explain no error of another call.
 
 pub(crate) mod callback;
+#[cfg(test)]
+mod freed;
 pub(crate) mod redactor;
 
 use std::cell::Cell;

@@ -51,14 +51,14 @@ unsafe fn line(level: LogLevel, format: *const c_char, arguments: VaList) {
 /// The formatted text without its line end and secrets, and with a mark where it was cut.
 fn text(buffer: &[u8], length: usize) -> String {
     let kept = length.min(buffer.len() - 1);
-    let mut line = String::from_utf8_lossy(&buffer[..kept]).into_owned();
-    line.truncate(line.trim_end().len());
-    let mut text = redactor::redact(line);
-    if kept < length || text.len() >= LONGEST {
-        text.truncate(text.floor_char_boundary(LONGEST - 1));
-        text.push('…');
+    let mut text = redactor::readable(buffer[..kept].trim_ascii_end());
+    if kept == length && text.len() < LONGEST {
+        return text;
     }
-    text
+    let cut = text[..text.floor_char_boundary(LONGEST - 1)].to_owned() + "…";
+    // The end may be a part of a secret.
+    text.zeroize();
+    cut
 }
 
 fn emit(level: LogLevel, text: &str) {
@@ -76,6 +76,7 @@ fn emit(level: LogLevel, text: &str) {
 mod tests {
     use super::*;
     use crate::log::Window;
+    use crate::log::freed::{MARK, with_the_mark};
     use std::ffi::CString;
 
     fn logged(
@@ -160,6 +161,40 @@ mod tests {
         }
         let (_, text) = logged(log, &"ä".repeat(LONGEST));
         assert!(text.ends_with("ä…"));
+    }
+
+    #[test]
+    fn no_memory_is_freed_with_a_secret_in_it() {
+        let _secret = crate::Secret::new(MARK.to_owned()).expect("no NUL");
+        let long = "y".repeat(2 * LONGEST);
+        for line in [
+            [b"x", MARK.as_bytes()].concat(),
+            // What is not UTF-8 takes more room as text.
+            [MARK.as_bytes(), &[0xFF; 40]].concat(),
+            [&[0xFF; 40], MARK.as_bytes(), &[0xFF; 400]].concat(),
+            [MARK.as_bytes(), long.as_bytes()].concat(),
+        ] {
+            let line = CString::new(line).expect("no NUL");
+            let freed = with_the_mark(|| {
+                // SAFETY: the function takes its list as `vprintf` does, and may run on any thread.
+                unsafe { va_list::call_with_text(log, &line) };
+            });
+            assert_eq!(freed, 0, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn no_memory_is_freed_with_a_part_of_a_secret_behind_a_cut() {
+        let secret = MARK.to_owned() + " correct horse battery staple";
+        let _secret = crate::Secret::new(secret.clone()).expect("no NUL");
+        // The buffer ends inside of it.
+        let before = "x".repeat(LONGEST + MARGIN - 1 - MARK.len());
+        let line = CString::new(before + &secret).expect("no NUL");
+        let freed = with_the_mark(|| {
+            // SAFETY: as above.
+            unsafe { va_list::call_with_text(log, &line) };
+        });
+        assert_eq!(freed, 0);
     }
 
     #[test]

@@ -29,8 +29,22 @@ pub(crate) fn watch(secret: &Arc<Zeroizing<CString>>) {
     }
 }
 
+/// What the library wrote as text that may leave this crate: what is not UTF-8 is replaced, and so is each live secret.
+/// No copy of a secret is left behind.
+pub(crate) fn readable(bytes: &[u8]) -> String {
+    // One byte may become three, and a text that has to grow would leave itself behind.
+    let mut text = String::with_capacity(3 * bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text += chunk.valid();
+        if !chunk.invalid().is_empty() {
+            text.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
+    redact(text)
+}
+
 /// The text with each live secret replaced by `***`; if there was one, the text given is wiped.
-pub(crate) fn redact(mut text: String) -> String {
+fn redact(mut text: String) -> String {
     let live: Vec<_> = SECRETS.lock().iter().filter_map(Weak::upgrade).collect();
     let mut kept = String::new();
     let mut copied = 0;
@@ -84,6 +98,14 @@ mod tests {
         let _short = secret("tiger-20");
         let _long = secret("tiger-2024");
         assert_eq!(redact("tiger-2024 or tiger-20".to_owned()), "*** or ***");
+    }
+
+    #[test]
+    fn what_is_not_utf_8_is_replaced_and_hides_no_secret() {
+        let _secret = secret("opensesame-3");
+        let line = readable(b"\xF0\x9Fopensesame-3\xFF\xC3\xA4");
+        assert_eq!(line, "\u{FFFD}***\u{FFFD}ä");
+        assert_eq!(line, String::from_utf8_lossy(b"\xF0\x9F***\xFF\xC3\xA4"));
     }
 
     #[test]
