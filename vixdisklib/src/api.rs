@@ -19,6 +19,13 @@ pub(crate) fn required<F>(operation: Operation, function: Option<F>) -> Result<F
     })
 }
 
+/// The error for a library that reports success and gives nothing to go on with.
+#[cold]
+pub(crate) fn no_handle(operation: Operation) -> Error {
+    let text = "the library reports success and gives no handle";
+    Error::new(ErrorKind::Other, operation, text)
+}
+
 /// A library that is in the process: the embedded engine, or one that was loaded. It is never unloaded.
 #[derive(Debug)]
 pub(crate) struct Api {

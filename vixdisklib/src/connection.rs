@@ -27,7 +27,7 @@ use vixdisklib_sys::{
 };
 
 use crate::access::AccessGuard;
-use crate::api::Api;
+use crate::api::{Api, no_handle};
 use crate::disk::Disk;
 use crate::error::{Error, ErrorKind, Location, Operation, Result};
 use crate::library::{Library, c_path};
@@ -330,5 +330,8 @@ fn connect(api: &'static Api, session: &Session, read_only: bool) -> Result<Hand
             )
         }
     })?;
+    if connection.is_null() {
+        return Err(no_handle(Operation::Connect));
+    }
     Ok(Handle(connection))
 }

@@ -2,6 +2,7 @@
 
 mod access;
 mod connect;
+mod handles;
 mod reshape;
 mod start;
 

@@ -26,7 +26,7 @@ use super::ZeroMode;
 use crate::aio::{
     Direction, IoFuture, IoLimits, Queue, Request, Target, check_not_in_callback, in_callback,
 };
-use crate::api::Api;
+use crate::api::{Api, no_handle};
 use crate::buffer::AlignedBuf;
 use crate::capability::Capabilities;
 use crate::connection::{Connection, OpenFlags};
@@ -509,6 +509,9 @@ fn open(
             )
         }
     })?;
+    if handle.is_null() {
+        return Err(no_handle(Operation::Open));
+    }
     let known = info::read(api, handle).map(|info| {
         let property = |property| property_of(api, handle, property);
         let preferred = property(VixDiskLibExtProperty::VIXDISKLIBEXT_PROPERTY_PREFERRED_IO)
