@@ -175,8 +175,10 @@ impl<'disk> Database<'disk> {
         }
         parse(value.trim()).map(Some).ok_or_else(|| {
             let text = format!("its value {value:?} is no {what}");
-            Error::new(ErrorKind::InvalidDisk, Operation::Metadata, text)
-                .with_path(self.disk.name())
+            let error = Error::new(ErrorKind::InvalidDisk, Operation::Metadata, text);
+            let facts = self.disk.facts();
+            facts
+                .locate(error)
                 .with_context(Context::Key(key.as_str().to_owned()))
         })
     }

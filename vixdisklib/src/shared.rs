@@ -56,12 +56,9 @@ impl SharedDisk {
         } else {
             let worker =
                 Worker::start("vixdisklib-submit", Disk::from_open(open)).map_err(|cause| {
-                    Error::new(
-                        ErrorKind::OutOfMemory,
-                        Operation::Open,
-                        "no thread for the disk",
-                    )
-                    .with_cause(cause)
+                    let text = "no thread for the disk";
+                    let error = Error::new(ErrorKind::OutOfMemory, Operation::Open, text);
+                    facts.locate(error.with_cause(cause))
                 })?;
             Access::Queued(worker)
         };
@@ -214,7 +211,7 @@ impl SharedDisk {
         operation: Operation,
         call: impl FnOnce(&Disk) -> Result<R> + Send + 'static,
     ) -> Result<R> {
-        self.facts.birth.check_surely(operation)?;
+        self.facts.check_surely_here(operation)?;
         check_not_in_callback(operation).map_err(|error| self.facts.locate(error))?;
         worker.run(move |disk| call(disk))
     }
@@ -293,7 +290,7 @@ impl SharedDisk {
     /// # Errors
     /// As [`Disk::close`].
     pub fn close(self) -> Result<()> {
-        self.facts.birth.check_surely(Operation::Close)?;
+        self.facts.check_surely_here(Operation::Close)?;
         match Arc::into_inner(self.access) {
             None => Ok(()),
             Some(Access::Direct(disk)) => disk.0.close(),

@@ -3,6 +3,7 @@
 mod access;
 mod connect;
 mod handles;
+mod named;
 mod reshape;
 mod start;
 

@@ -106,7 +106,9 @@ impl Drop for Waiting {
 
 impl Waiting {
     fn poll(&self, context: &Context<'_>) -> Poll<(Result<()>, AlignedBuf)> {
-        if let Err(error) = self.facts.birth.check(self.request.direction.operation()) {
+        let operation = self.request.direction.operation();
+        if let Err(error) = self.facts.check_here(operation) {
+            let error = error.with_range(self.request.range);
             return Poll::Ready((Err(error), AlignedBuf::new(SectorCount::ZERO)));
         }
         let (outcome, lent) = match self.request.completion.poll(context) {
@@ -114,7 +116,6 @@ impl Waiting {
             Poll::Pending => return Poll::Pending,
         };
         let outcome = outcome.map_err(|failure| {
-            let operation = self.request.direction.operation();
             let error = self.api.error(operation, failure.code, self.window);
             self.facts.locate(error.with_range(failure.range))
         });
@@ -183,8 +184,9 @@ impl IoFuture {
         };
         let (facts, request) = (&waiting.facts, &waiting.request);
         let operation = request.direction.operation();
-        facts.birth.check_surely(operation)?;
-        check_not_in_callback(operation)
+        facts
+            .check_surely_here(operation)
+            .and_then(|()| check_not_in_callback(operation))
             .map_err(|error| facts.locate(error.with_range(request.range)))
     }
 

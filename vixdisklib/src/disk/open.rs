@@ -79,9 +79,24 @@ impl Facts {
         self.flags.contains(OpenFlags::READ_ONLY)
     }
 
+    /// Refuses calls in a forked child.
+    #[inline]
+    pub(crate) fn check_here(&self, operation: Operation) -> Result<()> {
+        self.birth
+            .check(operation)
+            .map_err(|error| self.locate(error))
+    }
+
+    /// The same for what would block there for ever, see [`Birth::check_surely`].
+    pub(crate) fn check_surely_here(&self, operation: Operation) -> Result<()> {
+        self.birth
+            .check_surely(operation)
+            .map_err(|error| self.locate(error))
+    }
+
     /// `range`, if this process may ask for it, and if it is neither empty nor past the end.
     fn check(&self, operation: Operation, range: Option<SectorRange>) -> Result<SectorRange> {
-        self.birth.check(operation)?;
+        self.check_here(operation)?;
         let capacity = self.info.capacity;
         match range {
             Some(range) if range.is_empty() => Err(self.locate(Error::new(
@@ -222,7 +237,7 @@ impl OpenDisk {
 
     /// Refuses to block in a forked child, and inside a callback that the library would wait for.
     fn may_block(&self, operation: Operation) -> Result<()> {
-        self.facts.birth.check(operation)?;
+        self.facts.check_here(operation)?;
         check_not_in_callback(operation).map_err(|error| self.facts.locate(error))
     }
 
@@ -405,7 +420,7 @@ impl OpenDisk {
             return Ok(());
         }
         // Forgotten all the same: the disk is open in the process that opened it, and that one closes it.
-        self.facts.birth.check_surely(Operation::Close)?;
+        self.facts.check_surely_here(Operation::Close)?;
         let api = self.api;
         let wait = api.table.wait;
         self.queue.wait_submitted();

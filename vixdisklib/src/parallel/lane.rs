@@ -51,13 +51,16 @@ impl Workers {
         let queue = Arc::new(Mutex::new(queue));
         let (answer, answers) = mpsc::channel();
         for disk in disks {
+            let name = disk.name().to_owned();
             let (queue, answer) = (Arc::clone(&queue), answer.clone());
             thread::Builder::new()
                 .name("vixdisklib-read".to_owned())
                 .spawn_scoped(scope, move || work(disk, &queue, &answer))
                 .map_err(|cause| {
                     let text = "no thread to read with";
-                    Error::new(ErrorKind::OutOfMemory, Operation::Read, text).with_cause(cause)
+                    Error::new(ErrorKind::OutOfMemory, Operation::Read, text)
+                        .with_path(name)
+                        .with_cause(cause)
                 })?;
         }
         Ok(Self { jobs, answers })

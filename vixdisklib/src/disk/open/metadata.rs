@@ -15,9 +15,9 @@ const LONGEST: usize = 16 << 20;
 
 impl OpenDisk {
     pub(crate) fn metadata(&self, key: &str) -> Result<Option<String>> {
-        let with_key = |error: Error| error.with_context(Context::Key(key.to_owned()));
-        let read = required(Operation::Metadata, self.api.table.read_metadata)?;
-        let name = params::text("the key", key).map_err(with_key)?;
+        let failed = |error: Error| self.about_key(key, error);
+        let read = required(Operation::Metadata, self.api.table.read_metadata).map_err(failed)?;
+        let name = params::text("the key", key).map_err(failed)?;
         let value = self.sized(|handle, buf, length, required| {
             // SAFETY: the handle is open; the key is a C string; `buf` is null or writable for `length` bytes.
             unsafe { read(handle, name.as_ptr(), buf, length, required) }
@@ -31,12 +31,13 @@ impl OpenDisk {
             {
                 Ok(None)
             }
-            Err(error) => Err(with_key(error)),
+            Err(error) => Err(failed(error)),
         }
     }
 
     pub(crate) fn metadata_keys(&self) -> Result<Vec<String>> {
-        let list = required(Operation::Metadata, self.api.table.get_metadata_keys)?;
+        let list = required(Operation::Metadata, self.api.table.get_metadata_keys)
+            .map_err(|error| self.facts.locate(error))?;
         let keys = self.sized(|handle, buf, length, required| {
             // SAFETY: the handle is open; `buf` is null or writable for `length` bytes.
             unsafe { list(handle, buf, length, required) }
@@ -51,11 +52,7 @@ impl OpenDisk {
 
     pub(crate) fn set_metadata(&self, key: &str, value: &str) -> Result<()> {
         let operation = Operation::WriteMetadata;
-        let failed = |error: Error| {
-            self.facts
-                .locate(error)
-                .with_context(Context::Key(key.to_owned()))
-        };
+        let failed = |error: Error| self.about_key(key, error);
         let refused = |kind, text: &str| Err(failed(Error::new(kind, operation, text)));
         let write = required(operation, self.api.table.write_metadata).map_err(failed)?;
         if self.facts.is_read_only() {
@@ -75,7 +72,13 @@ impl OpenDisk {
             // SAFETY: the handle is open, key and value are C strings.
             unsafe { write(handle, name.as_ptr(), value.as_ptr()) }
         })
-        .map_err(|error| error.with_context(Context::Key(key.to_owned())))
+        .map_err(failed)
+    }
+
+    fn about_key(&self, key: &str, error: Error) -> Error {
+        self.facts
+            .locate(error)
+            .with_context(Context::Key(key.to_owned()))
     }
 
     /// Asks for the size, then for the content.
