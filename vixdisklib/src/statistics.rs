@@ -14,6 +14,7 @@ use disk_units::{ByteLen, SectorCount};
 use parking_lot::Mutex;
 use vixdisklib_sys::{FnTable, Observer, Outcome};
 
+use crate::aio::Direction;
 use crate::api::Api;
 use crate::error::{Error, ErrorKind, Operation, Result};
 
@@ -45,10 +46,12 @@ pub struct CallStatistics {
     pub function: &'static str,
     /// How many calls ended.
     pub calls: u64,
-    /// How many of them returned a code other than `VIX_OK` and `VIX_ASYNC`, or null instead of a pointer. Asking for the
-    /// size of metadata counts too, as the library answers that with a code.
+    /// How many of them returned a code other than `VIX_OK` and `VIX_ASYNC`, or null instead of a pointer, and how many
+    /// asynchronous requests failed after the library had accepted them. Asking for the size of metadata counts too, as the
+    /// library answers that with a code.
     pub failures: u64,
-    /// The bytes of the reads and writes that did not fail; of asynchronous ones, of those that the library accepted.
+    /// The bytes of the reads and writes that did not fail. Asynchronous ones count from when the library accepts them
+    /// until they fail.
     pub bytes: ByteLen,
     /// The time inside the function, all calls together. An asynchronous request takes only as long as it takes to submit.
     pub total: Duration,
@@ -116,6 +119,8 @@ struct Counter {
     calls: AtomicU64,
     failures: AtomicU64,
     sectors: AtomicU64,
+    /// Of those sectors the ones of requests that failed later.
+    lost: AtomicU64,
     nanoseconds: AtomicU64,
     longest: AtomicU64,
 }
@@ -155,6 +160,7 @@ impl Counter {
             calls: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             sectors: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
             nanoseconds: AtomicU64::new(0),
             longest: AtomicU64::new(0),
         }
@@ -173,11 +179,18 @@ impl Counter {
         }
     }
 
+    /// A request that was counted as accepted has failed, or one that is about to be.
+    fn fail_late(&self, sectors: u64) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        self.lost.fetch_add(sectors, Ordering::Relaxed);
+    }
+
     fn reset(&self) {
         let all = [
             &self.calls,
             &self.failures,
             &self.sectors,
+            &self.lost,
             &self.nanoseconds,
             &self.longest,
         ];
@@ -188,13 +201,14 @@ impl Counter {
 
     fn read(&self, function: &'static str) -> CallStatistics {
         let time = |number: &AtomicU64| Duration::from_nanos(number.load(Ordering::Relaxed));
+        let accepted = self.sectors.load(Ordering::Relaxed);
+        // A request may fail inside of the call that is counted when it returns.
+        let moved = accepted.saturating_sub(self.lost.load(Ordering::Relaxed));
         CallStatistics {
             function,
             calls: self.calls.load(Ordering::Relaxed),
             failures: self.failures.load(Ordering::Relaxed),
-            bytes: SectorCount::new(self.sectors.load(Ordering::Relaxed))
-                .bytes()
-                .unwrap_or_default(),
+            bytes: SectorCount::new(moved).bytes().unwrap_or_default(),
             total: time(&self.nanoseconds),
             longest: time(&self.longest),
         }
@@ -217,6 +231,27 @@ impl Recorder {
             .zip(&self.0.counters)
             .map(|(name, counter)| counter.read(name));
         Statistics(calls.collect())
+    }
+}
+
+/// Counts an asynchronous request that the library accepted as failed, if calls through `api` are counted.
+#[cold]
+pub(crate) fn count_late_failure(api: &Api, direction: Direction, sectors: SectorCount) {
+    let function = match direction {
+        Direction::Read => "VixDiskLib_ReadAsync",
+        Direction::Write => "VixDiskLib_WriteAsync",
+    };
+    let counts = |slot: &&Slot| {
+        let counting = slot.library.get().and_then(|known| known.counting.get());
+        counting.is_some_and(|counting| ptr::eq(counting, api))
+    };
+    let Some(slot) = SLOTS.iter().find(counts) else {
+        return;
+    };
+    for (symbol, counter) in FnTable::SYMBOLS.iter().zip(&slot.counters) {
+        if symbol.name == function {
+            counter.fail_late(sectors.get());
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use vixdisklib_sys::VixError;
 
 use super::queue::{Queue, Request};
 use super::{Direction, wake};
+use crate::statistics::count_late_failure;
 
 /// A part that was cut off its request, and is given to the library now.
 #[derive(Debug)]
@@ -102,5 +103,9 @@ impl Part {
 unsafe extern "C" fn on_complete(token: *mut c_void, code: VixError) {
     // SAFETY: `token` is the part that `lend` gave the library, which calls back exactly once.
     let part = unsafe { Box::from_raw(token.cast::<Part>()) };
+    if code != VixError::OK {
+        let (api, direction) = (part.queue.target.api, part.request.direction);
+        count_late_failure(api, direction, part.range.count());
+    }
     part.end(code);
 }

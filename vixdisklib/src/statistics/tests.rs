@@ -4,11 +4,17 @@
 
 use super::*;
 
+use std::ffi::c_void;
+use std::thread;
+
 use disk_units::Sector;
 use vixdisklib_open::TABLE;
+use vixdisklib_sys::{VixDiskLibCompletionCB, VixDiskLibHandle, VixError};
 
+use crate::buffer::AlignedBuf;
 use crate::connection::OpenFlags;
 use crate::library::{Backend, Library};
+use crate::vddk_like::{VDDK, bytes, disk};
 
 fn open(api: &'static Api, statistics: bool) -> Library {
     Library::builder(Backend::Embedded)
@@ -135,4 +141,60 @@ fn nothing_is_counted_unless_asked() {
         again.expect_err("is live").kind(),
         ErrorKind::Initialization
     );
+}
+
+#[test]
+fn what_fails_after_it_was_accepted_counts_as_a_failure() {
+    /// Fails behind the first 8 sectors: at once behind 16, else on a thread of its own.
+    unsafe extern "C" fn read_async(
+        _: VixDiskLibHandle,
+        start: u64,
+        _: u64,
+        _: *mut u8,
+        callback: VixDiskLibCompletionCB,
+        data: *mut c_void,
+    ) -> VixError {
+        let data = data.expose_provenance();
+        let done = move || {
+            let code = if start < 8 {
+                VixError::OK
+            } else {
+                VixError::DISK_NOIO
+            };
+            let callback = callback.expect("given");
+            // SAFETY: the one callback of this request.
+            unsafe { callback(ptr::with_exposed_provenance_mut(data), code) };
+        };
+        if start < 16 {
+            thread::spawn(done);
+        } else {
+            done();
+        }
+        VixError::ASYNC
+    }
+    static API: Api = Api {
+        table: FnTable {
+            read_async: Some(read_async),
+            ..VDDK
+        },
+        major: Some(8),
+    };
+    let library = open(&API, true);
+    let (_folder, disk) = disk(&library, &bytes(64));
+    let read = |start| {
+        let buffer = AlignedBuf::new(SectorCount::new(8));
+        disk.read_async(Sector::new(start), buffer).wait().0
+    };
+    read(0).expect("read");
+    read(8).expect_err("fails late");
+    read(16).expect_err("fails at once");
+    disk.settle().expect("settles");
+    let statistics = library.statistics().expect("asked for");
+    let counted = statistics.call("VixDiskLib_ReadAsync").expect("a function");
+    assert_eq!(
+        (counted.calls, counted.failures, counted.bytes),
+        (3, 2, ByteLen::new(8 * 512))
+    );
+    let writes = statistics.call("VixDiskLib_WriteAsync");
+    assert_eq!(writes.expect("a function").failures, 0);
 }
