@@ -189,6 +189,15 @@ impl Library {
         }
     }
 
+    /// The same; if too little is known, it is not.
+    pub(crate) fn is_surely_since(&self, release: [u32; 3]) -> bool {
+        match (self.0.release.as_slice(), self.0.api.major) {
+            ([], None) => false,
+            ([], Some(major)) => major > release[0],
+            (known, _) => *known >= release[..],
+        }
+    }
+
     /// Runs `job` on the control thread and waits for it; refuses in a forked child, which has no such thread.
     pub(crate) fn control<R: Send + 'static>(
         &self,

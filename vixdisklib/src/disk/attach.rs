@@ -20,8 +20,9 @@ impl Disk {
     /// log joins a disk on a server, from [`create_child`](Self::create_child).
     ///
     /// The parent is not used for I/O again, even if this fails (Virtual Disk Programming Guide), and so it is consumed.
-    /// It is closed after the child; by VDDK itself before 6.7.1, where closing it was an error. That is taken of every
-    /// VDDK before 7.0, and of one whose file does not tell its version. If this fails, the child is what it was.
+    /// It is closed after the child; by VDDK itself before 6.7.1, where closing it was an error, and so it is left to a
+    /// library whose file does not tell its version. If this fails, the parent is closed at once, and the child is what it
+    /// was.
     ///
     /// Waits for what is in flight on both disks and blocks, on the control thread.
     ///

@@ -114,12 +114,19 @@ impl LibraryBuilder {
     /// Initialises the library behind `api`; `root` is the folder that it is told it lies in.
     #[cfg(all(test, feature = "embedded"))]
     pub(crate) fn start(self, api: &'static Api, root: Option<PathBuf>) -> Result<Library> {
+        self.start_release(api, root, Vec::new())
+    }
+
+    /// The same for a library whose file tells its release.
+    #[cfg(all(test, feature = "embedded"))]
+    pub(crate) fn start_release(
+        self,
+        api: &'static Api,
+        root: Option<PathBuf>,
+        release: Vec<u32>,
+    ) -> Result<Library> {
         self.check()?;
-        self.start_found(Found {
-            api,
-            root,
-            release: Vec::new(),
-        })
+        self.start_found(Found { api, root, release })
     }
 
     /// What is wrong with the options whichever library it is.

@@ -590,9 +590,11 @@ mod attach {
     }
 
     /// Attaches two disks, closes the child; tells the outcome and how many handles were closed before the child's,
-    /// and in all.
-    fn attach_and_close(api: &'static Api) -> (Result<(), Error>, usize, usize) {
-        let library = start(api);
+    /// and in all. The file of the library tells this release.
+    fn attach_and_close(api: &'static Api, release: &[u32]) -> (Result<(), Error>, usize, usize) {
+        let library = Library::builder(Backend::Embedded)
+            .start_release(api, None, release.to_vec())
+            .expect("starts");
         let (_child_folder, mut child) = disk(&library, &bytes(8));
         let (_parent_folder, parent) = disk(&library, &bytes(8));
         CLOSED.lock().clear();
@@ -617,21 +619,35 @@ mod attach {
             major: Some(7),
         };
         let _alone = ALONE.lock();
-        let (attached, before, closed) = attach_and_close(&API);
+        let (attached, before, closed) = attach_and_close(&API, &[]);
         attached.expect("attached");
         assert_eq!((before, closed), (0, 2));
     }
 
     #[test]
-    fn before_7_the_library_keeps_it() {
+    fn before_6_7_1_the_library_keeps_it() {
         static API: Api = Api {
             table: table(works, works),
             major: Some(6),
         };
+        static NAMELESS: Api = Api {
+            table: table(works, works),
+            major: None,
+        };
         let _alone = ALONE.lock();
-        let (attached, before, closed) = attach_and_close(&API);
-        attached.expect("attached");
-        assert_eq!((before, closed), (0, 1));
+        let closed = |api, release| {
+            let (attached, before, closed) = attach_and_close(api, release);
+            attached.expect("attached");
+            assert_eq!(before, 0);
+            closed
+        };
+        for old in [&[][..], &[6, 5], &[6, 7], &[6, 7, 0]] {
+            assert_eq!(closed(&API, old), 1, "{old:?}");
+        }
+        assert_eq!(closed(&NAMELESS, &[]), 1);
+        for new in [&[6, 7, 1][..], &[6, 7, 3], &[6, 8]] {
+            assert_eq!(closed(&API, new), 2, "{new:?}");
+        }
     }
 
     #[test]
@@ -644,7 +660,7 @@ mod attach {
             major: None,
         };
         let _alone = ALONE.lock();
-        let (attached, before, closed) = attach_and_close(&API);
+        let (attached, before, closed) = attach_and_close(&API, &[]);
         attached.expect("attached");
         assert_eq!((before, closed), (0, 2));
     }
@@ -688,31 +704,25 @@ mod attach {
 
     #[test]
     fn a_parent_that_could_not_be_attached_is_closed_at_once() {
-        static API: Api = Api {
+        static NEW: Api = Api {
             table: table(works, fails),
             major: Some(8),
         };
-        let _alone = ALONE.lock();
-        let (attached, before, closed) = attach_and_close(&API);
-        let error = attached.expect_err("does not fit");
-        assert_eq!(error.kind(), ErrorKind::InvalidChain);
-        assert!(
-            error.to_string().starts_with("attaching disk \""),
-            "{error}"
-        );
-        assert_eq!((before, closed), (1, 2));
-    }
-
-    #[test]
-    fn before_7_even_one_that_could_not_be_attached_is_left() {
-        static API: Api = Api {
+        static OLD: Api = Api {
             table: table(works, fails),
             major: Some(6),
         };
         let _alone = ALONE.lock();
-        let (attached, before, closed) = attach_and_close(&API);
-        attached.expect_err("does not fit");
-        assert_eq!((before, closed), (0, 1));
+        for api in [&NEW, &OLD] {
+            let (attached, before, closed) = attach_and_close(api, &[]);
+            let error = attached.expect_err("does not fit");
+            assert_eq!(error.kind(), ErrorKind::InvalidChain);
+            assert!(
+                error.to_string().starts_with("attaching disk \""),
+                "{error}"
+            );
+            assert_eq!((before, closed), (1, 2));
+        }
     }
 
     #[test]
@@ -722,7 +732,7 @@ mod attach {
             major: Some(6),
         };
         let _alone = ALONE.lock();
-        let (attached, before, closed) = attach_and_close(&API);
+        let (attached, before, closed) = attach_and_close(&API, &[]);
         attached.expect_err("asked first");
         assert_eq!((before, closed), (1, 2));
     }

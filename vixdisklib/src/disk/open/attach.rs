@@ -4,17 +4,22 @@ use std::ptr;
 use std::sync::Arc;
 
 use super::{Facts, Handle, OpenDisk, info};
-use crate::api::{Api, required};
+use crate::api::required;
 use crate::connection::OpenFlags;
 use crate::error::{Context, Error, ErrorKind, Operation, Result};
 
-/// Whether the handle of an attached parent is ours to close: VDDK before 6.7.1 keeps it, and later ones want it closed
-/// (Virtual Disk Programming Guide). So does what has our extensions, whose file need not tell a version.
-fn attached_parent_is_closed(api: &Api) -> bool {
-    api.major.is_some_and(|major| major >= 7) || api.table.ext_get_property.is_some()
-}
+/// The first release that wants the handle of an attached parent closed; to those before it belongs, and closing it is an
+/// error (Virtual Disk Programming Guide).
+const PARENT_CLOSED_SINCE: [u32; 3] = [6, 7, 1];
 
 impl OpenDisk {
+    /// Whether the handle of a parent that was attached is ours to close. So it is to what has our extensions, whose file
+    /// need not tell a version; where that is unknown otherwise, a handle that leaks is better than one closed twice.
+    fn attached_parent_is_ours(&self) -> bool {
+        let library = self.connection.library();
+        self.api.table.ext_get_property.is_some() || library.is_surely_since(PARENT_CLOSED_SINCE)
+    }
+
     pub(crate) fn can_attach(&self, parent: &Self) -> Result<()> {
         self.same_library(parent)
             .and_then(|()| required(Operation::Attach, self.api.table.is_attach_possible))
@@ -51,13 +56,11 @@ impl OpenDisk {
             api.call(Operation::Attach, |_| unsafe { attach(parent.0, child.0) })
                 .map(|()| info::read(api, child.0))
         });
-        if !attached_parent_is_closed(api) {
+        // One that was not attached still belongs to nobody else: it is closed as any disk when it is dropped.
+        let info = attached.map_err(|error| self.not_attached(&parent, error))?;
+        if !self.attached_parent_is_ours() {
             parent.handle = Handle(ptr::null_mut());
         }
-        let info = match attached {
-            Ok(info) => info,
-            Err(error) => return Err(self.not_attached(&parent, error)),
-        };
         let mut flags = self.facts.flags;
         flags.set(
             OpenFlags::SINGLE_LINK,
