@@ -30,22 +30,6 @@ pub enum Credentials {
     Sspi,
 }
 
-impl fmt::Debug for Credentials {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Password { user, .. } => formatter
-                .debug_struct("Password")
-                .field("user", user)
-                .finish_non_exhaustive(),
-            Self::Session { user, .. } => formatter
-                .debug_struct("Session")
-                .field("user", user)
-                .finish_non_exhaustive(),
-            Self::Sspi => formatter.write_str("Sspi"),
-        }
-    }
-}
-
 /// [`Credentials`] as the C strings that the library takes.
 pub(crate) enum CredentialText {
     Password {
@@ -82,18 +66,50 @@ impl CredentialText {
     }
 }
 
-impl fmt::Debug for CredentialText {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Password { user, .. } => formatter
-                .debug_struct("Password")
-                .field("user", user)
-                .finish_non_exhaustive(),
-            Self::Session { user, .. } => formatter
-                .debug_struct("Session")
-                .field("user", user)
-                .finish_non_exhaustive(),
-            Self::Sspi => formatter.write_str("Sspi"),
+/// Shows the kind and the account, never a secret.
+macro_rules! debug_without_secrets {
+    ($($credentials:ty),*) => {$(
+        impl fmt::Debug for $credentials {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let (kind, user) = match self {
+                    Self::Password { user, .. } => ("Password", user),
+                    Self::Session { user, .. } => ("Session", user),
+                    Self::Sspi => return formatter.write_str("Sspi"),
+                };
+                let mut shown = formatter.debug_struct(kind);
+                shown.field("user", user).finish_non_exhaustive()
+            }
+        }
+    )*};
+}
+
+debug_without_secrets!(Credentials, CredentialText);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_show_the_account_and_no_secret() {
+        let secret = |text: &str| Secret::new(text.to_owned()).expect("no NUL");
+        let user = || "backup".to_owned();
+        let password = Credentials::Password {
+            user: user(),
+            password: secret("hidden-1"),
+        };
+        let session = Credentials::Session {
+            cookie: secret("hidden-2"),
+            user: user(),
+            key: secret("hidden-3"),
+        };
+        for (credentials, shown) in [
+            (password, r#"Password { user: "backup", .. }"#),
+            (session, r#"Session { user: "backup", .. }"#),
+            (Credentials::Sspi, "Sspi"),
+        ] {
+            assert_eq!(format!("{credentials:?}"), shown);
+            let text = CredentialText::new(credentials).expect("complete");
+            assert_eq!(format!("{text:?}"), shown);
         }
     }
 }
