@@ -34,19 +34,14 @@ pub(crate) fn run_all() -> Result {
         return Err("valgrind is missing".into());
     }
     let built = build()?;
-    let words = [
-        "test",
-        "-p",
-        "vixdisklib",
-        "--all-features",
-        "--target",
-        TARGET,
-    ];
+    let words = ["test", "-p", "vixdisklib", "--all-features"];
 
     // Leaks are looked for too, at the end of each program. The unit tests include those of libraries that misbehave.
     let mut address = cargo();
     address
         .args(words)
+        // Build scripts and macros, which are for the host, stay without it.
+        .args(["--target", TARGET])
         .arg("--lib")
         .args(SUITE)
         // The sanitizer is an unstable feature of the compiler.
