@@ -3,6 +3,7 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use vixdisklib::{Backend, Library};
 
@@ -56,6 +57,9 @@ fn folder_of(variable: &str) -> Option<PathBuf> {
 /// Runs a test on each back end, one after the other: a process initialises a library once at a time.
 #[allow(dead_code, reason = "not every test file uses it")]
 pub(crate) fn on_each_backend(test: impl Fn(&Library)) {
+    /// Tests that share a process take turns.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(|failed| failed.into_inner());
     for backend in backends() {
         eprintln!("back end: {backend:?}");
         let library = Library::builder(backend).open().expect("a library");
