@@ -32,6 +32,34 @@ pub(super) trait ByteStream: Sync {
 
     /// Ends both directions: what waits in the other calls returns.
     fn close(&self);
+
+    #[allow(dead_code, reason = "no connection has a certificate yet")]
+    /// Whether the client may or must encrypt the connection. It never changes.
+    fn tls(&self) -> TlsMode {
+        TlsMode::Off
+    }
+
+    #[allow(dead_code, reason = "no connection has a certificate yet")]
+    /// Encrypts the connection: does the server's part of a TLS handshake, after which `read` and `write_vectored`
+    /// carry what is inside. Called at most once, by the thread that negotiates, before any other thread uses the
+    /// stream; everything that the client sent in plain text was read before, and the client waits for nothing but
+    /// this. `close` may be called meanwhile.
+    fn start_tls(&self) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// What a connection does about TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(dead_code, reason = "no connection has a certificate yet")]
+pub(super) enum TlsMode {
+    /// It stays in plain text.
+    #[default]
+    Off,
+    /// The client decides.
+    Offered,
+    /// Nothing but TLS can be negotiated in plain text.
+    Required,
 }
 
 /// What all sessions of a server share.
