@@ -12,6 +12,7 @@ mod kill;
 mod libraries;
 mod outside;
 mod peers;
+mod plugin;
 mod sanitize;
 mod shell;
 mod symbols;
@@ -26,6 +27,7 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   test [-- ARGUMENTS]   install what the tests need where that is possible, build, run all tests
+  peers                 install what the tests need, without running them, and say what stays missing
   ci                    everything that CI runs: format, lints, tests, docs, generated files, symbols
   bench [--rounds N] [--only TEXT] [--folder DIR] [--markdown FILE] [--json FILE]
                         measure speed against QEMU's programs, and print ratios
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
 fn run(command: &str, rest: &[String]) -> Result {
     match (command, rest) {
         ("test", rest) => test::run(rest),
+        ("peers", []) => peers::provide().map(drop),
         ("ci", []) => ci::run_everything(),
         ("bench", rest) => bench::run_all(rest),
         ("bench-safe", []) => bench_safe::run_all(),

@@ -3,8 +3,8 @@
 use std::env;
 use std::path::PathBuf;
 
-use crate::Result;
 use crate::shell::{command, in_ci, root, run, works};
+use crate::{Result, plugin};
 
 /// A program, how to see that it is there, and the Debian package that brings it.
 struct Peer {
@@ -94,7 +94,10 @@ pub(crate) fn provide() -> Result<Vec<String>> {
             folder.display()
         )
     });
-    let missing: Vec<_> = programs.chain(samples).collect();
+    let plugin = plugin::provide()
+        .err()
+        .map(|error| format!("nbdkit's plug-in for VDDK ({error})"));
+    let missing: Vec<_> = programs.chain(samples).chain(plugin).collect();
     report(&missing);
     if in_ci() && !missing.is_empty() {
         return Err("nothing may be skipped in CI".into());

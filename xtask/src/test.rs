@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::Result;
 use crate::shell::{self, cargo, in_ci, works};
-use crate::{artefacts, peers};
+use crate::{artefacts, peers, plugin};
 
 /// Installs, builds, and runs every test; arguments go to the test runner.
 fn run_all(arguments: &[String]) -> Result {
@@ -37,6 +37,9 @@ pub(crate) fn set_environment<'a>(
     runner: &'a mut Command,
     built: &artefacts::Artefacts,
 ) -> &'a mut Command {
+    if let Some(plugin) = plugin::fetched() {
+        runner.env("VIXDISKLIB_TEST_PLUGIN", plugin);
+    }
     runner
         .env("VIXDISKLIB_TEST_BIN", &built.examples)
         .env("VIXDISKLIB_TEST_LIBDIR", &built.distribution)
