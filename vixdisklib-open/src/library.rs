@@ -191,6 +191,10 @@ impl Library {
         LONG_STRUCTURES.0 <= self.major
     }
 
+    pub(crate) fn workers(&self) -> &Workers {
+        &self.workers
+    }
+
     pub(crate) fn log(&self) -> &Log {
         &self.log
     }
@@ -259,11 +263,8 @@ impl Library {
         work: impl FnOnce(&OpenDisk) + Send + 'static,
     ) -> Result<(), Failure> {
         let ticket = disk.begin_request();
-        let job = move || {
-            work(&disk);
-            drop(ticket);
-        };
-        self.workers.submit(job).map_err(|refusal| match refusal {
+        let submitted = self.workers.submit(ticket, move || work(&disk));
+        submitted.map_err(|refusal| match refusal {
             Refusal::Stopped => Failure::new(
                 VixError::DISK_NOINIT,
                 "VixDiskLib_Exit was called by another thread",
@@ -285,7 +286,8 @@ impl Library {
     fn close_orphans(&self, disks: Vec<Arc<OpenDisk>>, function: &str) -> Result<(), Failure> {
         let mut result = Ok(());
         for disk in disks {
-            self.log.warn(&format!(
+            // No warning, which some programs print as an error: nothing is lost.
+            self.log.note(&format!(
                 "{function}: {:?} was left open, it is closed now",
                 disk.path()
             ));

@@ -16,6 +16,8 @@ pub(crate) struct Requests {
 struct State {
     next: u64,
     in_flight: BTreeSet<u64>,
+    /// Requests from any of these numbers on are held back.
+    holds: Vec<u64>,
 }
 
 impl Requests {
@@ -38,7 +40,24 @@ impl Requests {
         self.wait_before(end);
     }
 
-    fn wait_before(&self, end: u64) {
+    /// Holds back every request that is counted in from now on. Gives the number of the first one.
+    pub(crate) fn hold(&self) -> u64 {
+        let mut state = self.state.lock();
+        let first = state.next;
+        state.holds.push(first);
+        first
+    }
+
+    /// Ends a hold that begins with this number. Whoever waits to run what was held must be told besides.
+    pub(crate) fn release(&self, first: u64) {
+        let mut state = self.state.lock();
+        if let Some(index) = state.holds.iter().position(|held| *held == first) {
+            state.holds.swap_remove(index);
+        }
+    }
+
+    /// Blocks until every request with a lower number is out.
+    pub(crate) fn wait_before(&self, end: u64) {
         let mut state = self.state.lock();
         while state.in_flight.first().is_some_and(|oldest| *oldest < end) {
             self.finished.wait(&mut state);
@@ -51,6 +70,14 @@ impl Requests {
 pub(crate) struct Ticket {
     requests: Arc<Requests>,
     number: u64,
+}
+
+impl Ticket {
+    /// Whether the request is held back.
+    pub(crate) fn is_held(&self) -> bool {
+        let state = self.requests.state.lock();
+        state.holds.iter().any(|first| *first <= self.number)
+    }
 }
 
 impl Drop for Ticket {
@@ -100,5 +127,21 @@ mod tests {
         requests.wait_before(end);
         finisher.join().expect("no panic");
         assert_eq!(requests.state.lock().in_flight.len(), 1);
+    }
+
+    #[test]
+    fn a_hold_is_for_later_requests_and_ends_by_itself() {
+        let requests = Arc::new(Requests::default());
+        let early = requests.begin();
+        let outer = requests.hold();
+        let middle = requests.begin();
+        let inner = requests.hold();
+        let late = requests.begin();
+        let held = || [&early, &middle, &late].map(Ticket::is_held);
+        assert_eq!(held(), [false, true, true]);
+        requests.release(outer);
+        assert_eq!(held(), [false, false, true]);
+        requests.release(inner);
+        assert_eq!(held(), [false, false, false]);
     }
 }

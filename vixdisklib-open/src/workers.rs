@@ -13,6 +13,7 @@ use std::thread::{self, JoinHandle};
 use parking_lot::{Condvar, Mutex};
 
 use crate::progress;
+use crate::requests::{Requests, Ticket};
 
 /// Requests that may wait for a thread. The sample program of the Virtual Disk Programming Guide bounds itself with a
 /// pool of this many buffers.
@@ -22,7 +23,11 @@ const QUEUE_LIMIT: usize = 256;
 /// upper bound only adds contention.
 const THREADS: std::ops::RangeInclusive<usize> = 4..=16;
 
-type Job = Box<dyn FnOnce() + Send>;
+/// A request: it is out when its work is done.
+struct Job {
+    ticket: Ticket,
+    work: Box<dyn FnOnce() + Send>,
+}
 
 thread_local! {
     static IS_WORKER: Cell<bool> = const { Cell::new(false) };
@@ -78,7 +83,11 @@ impl Workers {
     ///
     /// Waits while the queue is full, except inside a callback: if all threads of the pool waited, or waited for the disk
     /// that is busy until a progress function returns, none would make room.
-    pub(crate) fn submit(&self, job: impl FnOnce() + Send + 'static) -> Result<(), Refusal> {
+    pub(crate) fn submit(
+        &self,
+        ticket: Ticket,
+        work: impl FnOnce() + Send + 'static,
+    ) -> Result<(), Refusal> {
         self.ensure_threads().map_err(Refusal::NoThread)?;
         let may_wait = !on_worker() && !progress::is_telling();
         let mut queue = self.shared.queue.lock();
@@ -88,10 +97,23 @@ impl Workers {
         if queue.stopped {
             return Err(Refusal::Stopped);
         }
-        queue.jobs.push_back(Box::new(job));
+        queue.jobs.push_back(Job {
+            ticket,
+            work: Box::new(work),
+        });
         drop(queue);
         self.shared.work.notify_one();
         Ok(())
+    }
+
+    /// Keeps the requests of one disk that come from now on in the queue, until the guard is dropped: on a thread they
+    /// would wait for the disk too, and other disks for the thread.
+    pub(crate) fn hold<'a>(&'a self, requests: &'a Requests) -> Hold<'a> {
+        Hold {
+            shared: &self.shared,
+            first: requests.hold(),
+            requests,
+        }
     }
 
     /// Runs what is queued, then ends the threads and waits for them. Not to be called from one of them.
@@ -136,21 +158,47 @@ impl Shared {
         IS_WORKER.set(true);
         while let Some(job) = self.next_job() {
             self.room.notify_one();
-            job();
+            let Job { ticket, work } = job;
+            work();
+            drop(ticket);
         }
     }
 
     fn next_job(&self) -> Option<Job> {
         let mut queue = self.queue.lock();
         loop {
-            if let Some(job) = queue.jobs.pop_front() {
+            let ready = queue.jobs.iter().position(|job| !job.ticket.is_held());
+            if let Some(job) = ready.and_then(|index| queue.jobs.remove(index)) {
                 return Some(job);
             }
-            if queue.stopped {
+            if queue.stopped && queue.jobs.is_empty() {
                 return None;
             }
             self.work.wait(&mut queue);
         }
+    }
+}
+
+/// While it lives, later requests of one disk are not begun.
+pub(crate) struct Hold<'a> {
+    shared: &'a Shared,
+    requests: &'a Requests,
+    first: u64,
+}
+
+impl Hold<'_> {
+    /// Blocks until every request that came before is out.
+    pub(crate) fn wait(&self) {
+        self.requests.wait_before(self.first);
+    }
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        self.requests.release(self.first);
+        // Under the lock: a thread that has just looked, and found nothing to do, must not miss it.
+        let _queue = self.shared.queue.lock();
+        self.shared.work.notify_all();
     }
 }
 
@@ -161,6 +209,50 @@ mod tests {
     use std::sync::mpsc;
     use std::time::Duration;
 
+    fn ticket() -> Ticket {
+        Arc::new(Requests::default()).begin()
+    }
+
+    #[test]
+    fn what_is_held_runs_afterwards_and_nothing_waits_for_it() {
+        let workers = Workers::default();
+        let requests = Arc::new(Requests::default());
+        let (send, receive) = mpsc::channel();
+        let submit = |ticket, name: &'static str| {
+            let send = send.clone();
+            let work = move || send.send(name).expect("receiver lives");
+            workers.submit(ticket, work).expect("accepted");
+        };
+        let hold = workers.hold(&requests);
+        for _ in 0..2 * THREADS.end() {
+            submit(requests.begin(), "held");
+        }
+        submit(ticket(), "free");
+        let first = receive.recv_timeout(Duration::from_secs(10));
+        assert_eq!(first, Ok("free"));
+        hold.wait();
+        drop(hold);
+        requests.wait();
+        assert_eq!(receive.try_iter().count(), 2 * THREADS.end());
+        workers.stop();
+    }
+
+    #[test]
+    fn stopping_waits_for_what_is_held() {
+        let workers = Workers::default();
+        let requests = Arc::new(Requests::default());
+        let (send, receive) = mpsc::channel();
+        let hold = workers.hold(&requests);
+        let work = move || send.send(()).expect("receiver lives");
+        workers.submit(requests.begin(), work).expect("accepted");
+        thread::scope(|scope| {
+            scope.spawn(|| workers.stop());
+            assert!(receive.recv_timeout(Duration::from_millis(50)).is_err());
+            drop(hold);
+        });
+        assert_eq!(receive.try_recv(), Ok(()));
+    }
+
     #[test]
     fn every_accepted_job_runs_once_even_when_stopped_at_once() {
         let workers = Workers::default();
@@ -168,21 +260,24 @@ mod tests {
         for _ in 0..4 * QUEUE_LIMIT {
             let ran = Arc::clone(&ran);
             workers
-                .submit(move || {
+                .submit(ticket(), move || {
                     ran.fetch_add(1, Ordering::Relaxed);
                 })
                 .expect("accepted");
         }
         workers.stop();
         assert_eq!(ran.load(Ordering::Relaxed), 4 * QUEUE_LIMIT);
-        assert!(matches!(workers.submit(|| ()), Err(Refusal::Stopped)));
+        assert!(matches!(
+            workers.submit(ticket(), || ()),
+            Err(Refusal::Stopped)
+        ));
     }
 
     #[test]
     fn no_thread_runs_before_the_first_job_or_after_stop() {
         let workers = Workers::default();
         assert!(workers.threads.lock().is_empty());
-        workers.submit(|| ()).expect("accepted");
+        workers.submit(ticket(), || ()).expect("accepted");
         assert!(THREADS.contains(&workers.threads.lock().len()));
         workers.stop();
         assert!(workers.threads.lock().is_empty());
@@ -196,12 +291,12 @@ mod tests {
             let send = send.clone();
             let inner = Arc::clone(&workers);
             workers
-                .submit(move || {
+                .submit(ticket(), move || {
                     assert!(on_worker());
                     for _ in 0..QUEUE_LIMIT {
                         let send = send.clone();
                         inner
-                            .submit(move || send.send(()).expect("receiver lives"))
+                            .submit(ticket(), move || send.send(()).expect("receiver lives"))
                             .expect("accepted");
                     }
                 })
@@ -224,7 +319,8 @@ mod tests {
             thread::spawn(move || {
                 for number in 0..2 * QUEUE_LIMIT {
                     let gate = Arc::clone(&gate);
-                    workers.submit(move || drop(gate.lock())).expect("accepted");
+                    let work = move || drop(gate.lock());
+                    workers.submit(ticket(), work).expect("accepted");
                     send.send(number).expect("receiver lives");
                 }
             })

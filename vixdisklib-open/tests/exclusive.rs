@@ -8,7 +8,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::*;
 use vixdisklib_open::TABLE;
@@ -204,9 +204,12 @@ struct Flood {
     free: VixDiskLibHandle,
     buffers: Vec<[u8; SECTOR]>,
     callbacks: Callbacks,
+    /// Whether the free disk answered while the other one was busy.
+    answered: bool,
 }
 
-/// Asks, once, for much of the disk that is busy until this returns, and in the end for something of the other one.
+/// Asks, once, for much of the disk that is busy until this returns, and in the end for something of the other one,
+/// which it waits for.
 unsafe extern "C" fn pour(data: *mut c_void, percent: c_int) -> Bool {
     if percent > 0 {
         return 1;
@@ -233,9 +236,15 @@ unsafe extern "C" fn pour(data: *mut c_void, percent: c_int) -> Bool {
         };
         assert_eq!(code, VixError::ASYNC);
     }
+    let end = Instant::now() + Duration::from_secs(10);
+    while !flood.answered && Instant::now() < end {
+        flood.answered = !flood.callbacks.codes().is_empty();
+        thread::yield_now();
+    }
     1
 }
 
+/// They wait without a thread, so the requests of another disk do not wait with them.
 #[test]
 fn requests_of_a_progress_function_wait_but_it_does_not() {
     let _session = Session::start();
@@ -248,11 +257,13 @@ fn requests_of_a_progress_function_wait_but_it_does_not() {
         free: open(connection, &other, READ_ONLY).expect("opened"),
         buffers: vec![[0; SECTOR]; 400],
         callbacks: Callbacks::default(),
+        answered: false,
     };
     let (busy, free) = (flood.busy, flood.free);
     // SAFETY: handles are looked up, and the data of the function outlives the call.
     let code = unsafe { TABLE.shrink.expect("there")(busy, Some(pour), (&raw mut flood).cast()) };
     assert_eq!(code, VixError::OK);
+    assert!(flood.answered, "the other disk's request waited too");
     assert_eq!(close(busy), VixError::OK);
     assert_eq!(close(free), VixError::OK);
     assert_eq!(flood.callbacks.codes(), vec![VixError::OK; 400]);

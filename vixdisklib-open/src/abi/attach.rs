@@ -38,6 +38,6 @@ pub(crate) unsafe extern "C" fn attach(
         let library = current()?;
         let parent = library.disk(handle(parent))?;
         let child = library.disk(handle(child))?;
-        OpenDisk::attach(&parent, &child)
+        OpenDisk::attach(&parent, &child, library.workers())
     })
 }

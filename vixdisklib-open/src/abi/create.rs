@@ -61,13 +61,15 @@ pub(crate) unsafe extern "C" fn create_child(
         if !matches!(kind, DiskKind::MonolithicSparse | DiskKind::SplitSparse) {
             return Err(not_here(
                 disk_type,
+                kind,
                 "children are sparse, in one file or split",
             ));
         }
-        let parent = current()?.disk(disk::handle(parent))?;
+        let library = current()?;
+        let parent = library.disk(disk::handle(parent))?;
         // SAFETY: the contract of `abi`, for a progress function.
         let mut listener = unsafe { listener(progress, progress_data) };
-        parent.create_child(&path, kind, &mut listener)
+        parent.create_child(&path, kind, library.workers(), &mut listener)
     })
 }
 
@@ -160,7 +162,11 @@ unsafe fn new_disk(
     }
     let kind = kind(params.diskType)?;
     if matches!(kind, DiskKind::VmfsThin | DiskKind::VmfsSparse) {
-        return Err(not_here(params.diskType, "only ESX hosts make such disks"));
+        return Err(not_here(
+            params.diskType,
+            kind,
+            "only ESX hosts make such disks; of those made here, MONOLITHIC_SPARSE takes space as it is written to",
+        ));
     }
     Ok(NewDisk {
         kind,
@@ -206,9 +212,12 @@ fn adapter(adapter_type: VixDiskLibAdapterType) -> Result<Adapter, Failure> {
 }
 
 /// The failure of a call that wants a kind of disk that there is, but not here.
-fn not_here(disk_type: VixDiskLibDiskType, why: &str) -> Failure {
+fn not_here(disk_type: VixDiskLibDiskType, kind: DiskKind, why: &str) -> Failure {
     Failure::new(
         VixError::NOT_SUPPORTED,
-        format!("disk type {} is not possible here: {why}", disk_type.0),
+        format!(
+            "disk type {} ({kind:?}) is not possible here: {why}",
+            disk_type.0
+        ),
     )
 }

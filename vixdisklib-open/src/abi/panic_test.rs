@@ -9,6 +9,7 @@ use vixdisklib_sys::{FnTable, VixDiskLibDiskType, VixDiskLibExtProperty, VixErro
 use super::boundary::{complete, injected};
 use crate::TABLE;
 use crate::log::Log;
+use crate::requests::Requests;
 use crate::workers::Workers;
 
 /// What a function returned.
@@ -137,7 +138,7 @@ fn a_panic_in_a_request_becomes_its_code_and_a_log_line() {
     let workers = Workers::default();
     let (send, receive) = mpsc::channel();
     workers
-        .submit(move || {
+        .submit(Arc::new(Requests::default()).begin(), move || {
             injected::arm();
             let code = complete("VixDiskLib_ReadAsync", &log, || Ok(()));
             send.send(code).expect("receiver lives");

@@ -83,10 +83,11 @@ pub(crate) unsafe extern "C" fn shrink(
 ) -> VixError {
     call("VixDiskLib_Shrink", || {
         refuse_in_callback()?;
-        let disk = current()?.disk(disk::handle(disk))?;
+        let library = current()?;
+        let disk = library.disk(disk::handle(disk))?;
         // SAFETY: the contract of `abi`, for a progress function.
         let mut listener = unsafe { listener(progress, progress_data) };
-        disk.shrink(&mut listener)
+        disk.shrink(library.workers(), &mut listener)
     })
 }
 
@@ -101,9 +102,10 @@ pub(crate) unsafe extern "C" fn defragment(
 ) -> VixError {
     call("VixDiskLib_Defragment", || {
         refuse_in_callback()?;
-        let disk = current()?.disk(disk::handle(disk))?;
+        let library = current()?;
+        let disk = library.disk(disk::handle(disk))?;
         // SAFETY: the contract of `abi`, for a progress function.
         let mut listener = unsafe { listener(progress, progress_data) };
-        disk.defragment(&mut listener)
+        disk.defragment(library.workers(), &mut listener)
     })
 }

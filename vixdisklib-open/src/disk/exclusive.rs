@@ -9,11 +9,12 @@ use vmdk_engine::{Disk, DiskKind};
 use super::{OpenDisk, State};
 use crate::error::Failure;
 use crate::progress::{Listener, followed};
+use crate::workers::Workers;
 
 impl OpenDisk {
     /// Gives back the space of zeros.
-    pub(crate) fn shrink(&self, listener: Listener<'_>) -> Result<(), Failure> {
-        self.exclusively(|mut engine| {
+    pub(crate) fn shrink(&self, workers: &Workers, listener: Listener<'_>) -> Result<(), Failure> {
+        self.exclusively(workers, |mut engine| {
             let result = followed(listener, |watcher| {
                 engine.shrink(watcher).map_err(|error| self.explain(&error))
             });
@@ -22,8 +23,12 @@ impl OpenDisk {
     }
 
     /// Puts grains in order.
-    pub(crate) fn defragment(&self, listener: Listener<'_>) -> Result<(), Failure> {
-        self.exclusively(|mut engine| {
+    pub(crate) fn defragment(
+        &self,
+        workers: &Workers,
+        listener: Listener<'_>,
+    ) -> Result<(), Failure> {
+        self.exclusively(workers, |mut engine| {
             let result = followed(listener, |watcher| {
                 engine
                     .defragment(watcher)
@@ -38,6 +43,7 @@ impl OpenDisk {
         &self,
         path: &Path,
         kind: DiskKind,
+        workers: &Workers,
         listener: Listener<'_>,
     ) -> Result<(), Failure> {
         let mut make = |engine: &Disk| {
@@ -50,7 +56,7 @@ impl OpenDisk {
         if !self.mode.writable {
             return self.with_engine(make);
         }
-        self.exclusively(|engine| {
+        self.exclusively(workers, |engine| {
             if !engine.is_writable() {
                 let result = make(&engine);
                 return (State::Open(engine), result);
@@ -80,11 +86,15 @@ impl OpenDisk {
     }
 
     /// Puts `child`, which was opened alone, on top of `parent`. Once that is tried the parent can only be closed.
-    pub(crate) fn attach(parent: &Arc<Self>, child: &Arc<Self>) -> Result<(), Failure> {
+    pub(crate) fn attach(
+        parent: &Arc<Self>,
+        child: &Arc<Self>,
+        workers: &Workers,
+    ) -> Result<(), Failure> {
         expect_two(parent, child)?;
         // One lock at a time, so that nobody who wants both the other way round can be in the way.
         let mut spent = Some(parent.spend()?);
-        let result = child.exclusively(|engine| {
+        let result = child.exclusively(workers, |engine| {
             let below = spent.take().expect("spent above, and taken once");
             match engine.attach(below) {
                 Ok(joined) => (State::Open(joined), Ok(())),
@@ -148,9 +158,11 @@ impl OpenDisk {
     /// disk has ended. If it panics the disk is closed.
     fn exclusively<T>(
         &self,
+        workers: &Workers,
         operation: impl FnOnce(Disk) -> (State, Result<T, Failure>),
     ) -> Result<T, Failure> {
-        self.requests.wait();
+        let hold = workers.hold(&self.requests);
+        hold.wait();
         let mut state = self.state.write();
         let (after, result) = operation(state.take(State::Closed)?);
         *state = after;
@@ -191,7 +203,8 @@ mod tests {
             ..Mode::default()
         };
         let disk = OpenDisk::open(&path, mode).expect("opened");
-        let shrink = || disk.shrink(&mut |_| panic!("injected by a test"));
+        let workers = Workers::default();
+        let shrink = || disk.shrink(&workers, &mut |_| panic!("injected by a test"));
         assert!(catch_unwind(AssertUnwindSafe(shrink)).is_err());
         let failure = disk.info().expect_err("closed");
         assert_eq!(failure.code(), VixError::INVALID_HANDLE);
@@ -200,7 +213,7 @@ mod tests {
         let again = OpenDisk::open(&path, mode).expect("opened");
         let mut last = 0;
         again
-            .shrink(&mut |percent| last = percent)
+            .shrink(&workers, &mut |percent| last = percent)
             .expect("a whole disk");
         assert_eq!(last, 100);
         again.close().expect("closed");
