@@ -8,6 +8,7 @@
 //! | `VIXDISKLIB_TEST_BIN` | folder with the examples |
 //! | `VIXDISKLIB_TEST_LIBDIR` | our shared library laid out as a VDDK distribution: `lib64/`, `include/` |
 //! | `VIXDISKLIB_TEST_LIBRARIES` | distributions of libraries for tests: `rule-check/`, `vddk-6.7/` and so on |
+//! | `VIXDISKLIB_TEST_PLUGIN` | nbdkit's plug-in for VDDK; absent where it cannot be fetched |
 //! | `VIXDISKLIB_SAMPLES` | public sample disks; `../shared/samples` beside the repository by default |
 //! | `VIXDISKLIB_PATH` | optional: a real VDDK, tried as one more back end |
 //! | `CI` | `true`: a test that would be skipped fails |
@@ -24,6 +25,7 @@ pub mod checksum;
 pub mod client;
 pub mod disk;
 pub mod map;
+pub mod nbdkit;
 pub mod need;
 pub mod oracle;
 pub mod random;
