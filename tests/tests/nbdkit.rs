@@ -425,7 +425,7 @@ fn valgrind_finds_nothing() {
         return;
     }
     let folder = tempfile::tempdir().expect("there is room");
-    let raw = raw_with_data(folder.path(), 2 * CAPACITY / 40, 3, 6);
+    let raw = raw_with_data(folder.path(), (2 << 20) + 7 * SECTOR, 3, 6);
     let disk = Kind::MonolithicSparse.convert(folder.path(), &raw);
     let known = artefact::repository().join("tests/c/valgrind.supp");
     let valgrind = [
