@@ -84,10 +84,9 @@ fn every_function_of_the_plugin_is_found() {
         .collect();
     assert_eq!(said.get("vddk_library_version"), Some(&"8"));
     assert_eq!(said.get("vddk_transport_modes"), Some(&"file"));
-    assert_eq!(
-        said.get("vddk_dll").map(Path::new),
-        Some(artefact::library().as_path())
-    );
+    let library = artefact::library();
+    let library = library.canonicalize().expect("the library is there");
+    assert_eq!(said.get("vddk_dll").map(Path::new), Some(library.as_path()));
     let functions: Vec<_> = said
         .iter()
         .filter(|(name, _)| name.starts_with("VixDiskLib_"))
