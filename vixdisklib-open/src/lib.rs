@@ -50,7 +50,8 @@
 //!   callback on a thread of the library, and inside a progress function, instead of waiting for themselves, as does I/O
 //!   inside a progress function on the disk that is busy; asynchronous requests there are accepted, and carried out when
 //!   the operation is done. `Exit` does nothing there.
-//! * `Shrink`, `Defragment` and `Attach` have the disk to themselves: calls of other threads on it wait.
+//! * `Shrink`, `Defragment` and `Attach` have the disk to themselves: calls of other threads on it wait. Asynchronous
+//!   requests for it stay in the queue, and those for other disks pass them.
 //! * Progress goes from 0 to 100 without going back, each percentage at most once, and 100 means success.
 //! * Sector sizes in creation parameters are read only if everybody who initialised the library asked for version 7.0 or
 //!   later, and the library is no stand-in for VDDK 6: before that the structure ended without them, and nothing in it tells. 0 is 512 bytes, for physical sectors

@@ -1,7 +1,8 @@
 //! The threads that run asynchronous requests.
 //!
 //! They start with the first request, never at load or init, so a process that makes only synchronous calls has no
-//! thread of ours. The queue is bounded: a caller that submits faster than the disk works is made to wait.
+//! thread of ours. The queue is bounded: a caller that submits faster than the disk works is made to wait. Requests for
+//! a disk that something else has to itself stay in the queue, and others pass them.
 
 use std::cell::Cell;
 use std::collections::VecDeque;

@@ -53,7 +53,7 @@ pub(crate) fn provide() -> Result {
     let package = find(&folder, |path| path.extension() == Some("deb".as_ref()))?;
     let unpacked = folder.join("unpacked");
     run(command("dpkg").arg("-x").arg(package).arg(&unpacked))?;
-    // Beside it lies the folder of the architecture's name.
+    // It lies in a folder with the name of the architecture.
     let plugin = find(&unpacked.join("usr/lib"), |path| path.ends_with(FILE))?;
     fs::copy(plugin, path())?;
     Ok(())
