@@ -94,7 +94,7 @@ impl Failure {
         match &self.account {
             Account::Silent => {}
             Account::Note(why) => log.note(&format!("{function}: {why}")),
-            Account::Warning(why) => log.warn(&format!("{function}: {why}")),
+            Account::Warning(why) => log.error(&format!("{function}: {why}")),
         }
         self.code
     }

@@ -15,6 +15,7 @@
 //! check    damage and repair: findings to the log, a verdict to the caller
 //! progress percentages for the functions that callers give
 //! blocks   allocation map in chunks
+//! config   the configuration file
 //! params   connection parameters, secrets wiped
 //! error    from the engine's kinds to VixError
 //! lent     memory that callers borrow and give back
@@ -69,7 +70,10 @@
 //! * `Attach` leaves the parent's handle for closing only, whether it succeeds or not: I/O there gives
 //!   `VIX_E_INVALID_HANDLE`. Before it was tried, because a handle is none or both are the same, nothing happens.
 //! * Null log functions mean silence; VDDK writes a log file of its own. The function for panics is never called.
-//! * The library directory, the configuration file, a snapshot and a choice of transports have no effect.
+//! * In the configuration file `vixDiskLib.transport.LogLevel` keeps lines back: 0 all but mistakes of this library, 1 all
+//!   but failures too, 2 all but warnings too, and from 3 on, which is the default, none. Other names are ignored, as there
+//!   is no network, no cache and no temporary file to set. A file that cannot be read is a warning in the log.
+//! * The library directory, a snapshot and a choice of transports have no effect.
 //!
 //! ```
 //! use std::ptr;
@@ -103,6 +107,7 @@
 mod abi;
 mod blocks;
 mod check;
+mod config;
 mod create;
 mod disk;
 mod error;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 use vixdisklib_sys::VixError;
 
+use crate::config::Config;
 use crate::disk::{Mode, OpenDisk};
 use crate::error::Failure;
 use crate::handles::{Handle, Handles};
@@ -56,16 +57,23 @@ static CURRENT: RwLock<Option<(Arc<Library>, u32)>> = RwLock::new(None);
 /// Starts the library, or counts one more user of the one that runs and keeps its settings.
 ///
 /// `major` is the number of the library itself.
-pub(crate) fn init(major: u32, version: ApiVersion, log: Log) -> Result<(), Failure> {
+pub(crate) fn init(
+    major: u32,
+    version: ApiVersion,
+    mut log: Log,
+    config_file: Option<&Path>,
+) -> Result<(), Failure> {
+    let config = config_file.map(Config::read).unwrap_or_default();
+    log.level = config.level;
     let (first, last) = versions(major);
     if version < first || last < version {
-        log.warn(&format!(
+        log.error(&format!(
             "VixDiskLib_InitEx: API version {version} was asked for; as VDDK {major}, the library understands {first} to {last}"
         ));
         return Err(Failure::silent(VixError::NOT_SUPPORTED));
     }
     let mut current = CURRENT.write();
-    let (log, line) = match &mut *current {
+    let (log, line, complaints) = match &mut *current {
         Some((library, users)) => {
             *users = users.checked_add(1).ok_or_else(|| {
                 Failure::new(VixError::FAIL, "too many calls without VixDiskLib_Exit")
@@ -74,6 +82,7 @@ pub(crate) fn init(major: u32, version: ApiVersion, log: Log) -> Result<(), Fail
             (
                 library.log.clone(),
                 "VixDiskLib_InitEx: initialised already, the first settings stay".to_owned(),
+                Vec::new(),
             )
         }
         None => {
@@ -82,11 +91,15 @@ pub(crate) fn init(major: u32, version: ApiVersion, log: Log) -> Result<(), Fail
                 "vixdisklib-open {} as VDDK {major}, API version {version}: local disks",
                 env!("CARGO_PKG_VERSION"),
             );
-            (log, line)
+            (log, line, config.complaints)
         }
     };
     drop(current);
     log.note(&line);
+    for complaint in complaints {
+        let path = config_file.unwrap_or(Path::new("")).display();
+        log.warn(&format!("VixDiskLib_InitEx: {path}: {complaint}"));
+    }
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::shell::{cargo, run, target};
+use crate::shell::{reproducible_cargo, run, target};
 use crate::{Result, dist, libraries};
 
 /// What was built.
@@ -17,7 +17,7 @@ pub(crate) struct Artefacts {
 
 /// Builds the examples and the shared library, optimised, and lays the library out.
 pub(crate) fn build() -> Result<Artefacts> {
-    run(cargo().args([
+    run(reproducible_cargo()?.args([
         "build",
         "--release",
         "-p",

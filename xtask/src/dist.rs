@@ -1,11 +1,16 @@
 //! `cargo xtask dist DIR`: our library as a VDDK distribution, for programs in any language.
 
 pub(crate) mod layout;
+mod notices;
+mod verify;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::shell::{cargo, run, target};
-use crate::{Result, symbols};
+use crate::shell::{cargo, reproducible_cargo, run, target};
+use crate::{Result, linkage, symbols};
+
+pub(crate) use verify::run_twice;
 
 /// The releases whose place the library takes, oldest first: the last of each major version, whose functions it has.
 const RELEASES: [&str; 4] = ["6.7.0", "7.0.3", "8.0.3", "9.1.0.0"];
@@ -19,9 +24,17 @@ pub(crate) fn make(folder: &Path) -> Result {
     for release in RELEASES {
         let library = build(release)?;
         symbols::check(&library)?;
+        linkage::check(&library, &layout::soname(release))?;
         layout::add_library(folder, &library, release)?;
     }
-    layout::link_newest(folder, RELEASES[RELEASES.len() - 1])
+    let newest = RELEASES[RELEASES.len() - 1];
+    layout::link_newest(folder, newest)?;
+    let package_config = folder.join("share/pkgconfig");
+    fs::create_dir_all(&package_config)?;
+    let description = include_str!("dist/vixDiskLib.pc").replace("@VERSION@", newest);
+    fs::write(package_config.join("vixDiskLib.pc"), description)?;
+    fs::write(folder.join("README.md"), include_str!("dist/README.md"))?;
+    notices::write(folder)
 }
 
 /// The same with the library that checks rules.
@@ -36,7 +49,7 @@ pub(crate) fn make_rule_check(folder: &Path) -> Result {
 /// Builds the library for one release. Only the package that exports the functions is compiled anew, and linked.
 fn build(release: &str) -> Result<PathBuf> {
     let major = release.split('.').next().unwrap_or(release);
-    run(cargo()
+    run(reproducible_cargo()?
         .args(["build", "--release", "-p", "vixdisklib-open-cdylib"])
         .env("VIXDISKLIB_MAJOR", major))?;
     Ok(target().join("release/libvixDiskLib.so"))

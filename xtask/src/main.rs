@@ -10,6 +10,7 @@ mod dist;
 mod fuzz;
 mod kill;
 mod libraries;
+mod linkage;
 mod outside;
 mod peers;
 mod plugin;
@@ -37,6 +38,7 @@ cargo xtask COMMAND
   kill [--runs N]       kill a server under load N times (200), and look at what is left each time
   dist [--rule-check] DIR
                         lay our shared library, or the one that checks rules, out as a VDDK distribution
+  dist --verify DIR     clone the project into two folders in DIR, build a distribution in each, and compare
   sanitize              run the safe API's suite under AddressSanitizer and valgrind
   outside               build a program outside the workspace from what would be published, and run it
   libraries             build the libraries that the tests run on, and say where they are
@@ -68,6 +70,7 @@ fn run(command: &str, rest: &[String]) -> Result {
         ("fuzz", rest) => fuzz::run_targets(rest),
         ("kill", rest) => kill::run_many(rest),
         ("dist", [folder]) => dist::make(folder.as_ref()),
+        ("dist", [option, folder]) if option == "--verify" => dist::run_twice(folder.as_ref()),
         ("dist", [option, folder]) if option == "--rule-check" => {
             dist::make_rule_check(folder.as_ref())
         }

@@ -25,6 +25,35 @@ pub(crate) fn cargo() -> Command {
     command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
+/// Cargo that builds the same bytes wherever the sources lie: paths in the program are those below the root, and below the
+/// folder of the packages that it uses.
+pub(crate) fn reproducible_cargo() -> Result<Command> {
+    let mut flags = Vec::new();
+    let sources = cargo_home()?.join("registry/src");
+    for registry in std::fs::read_dir(&sources)
+        .map_err(|error| format!("cannot read {}: {error}", sources.display()))?
+    {
+        flags.push(format!(
+            "--remap-path-prefix={}=packages",
+            registry?.path().display()
+        ));
+    }
+    flags.sort();
+    let mut cargo = cargo();
+    // Parts are separated by this character, because paths may have spaces.
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+    Ok(cargo)
+}
+
+/// Where cargo keeps what it downloaded.
+fn cargo_home() -> Result<PathBuf> {
+    if let Some(folder) = std::env::var_os("CARGO_HOME") {
+        return Ok(folder.into());
+    }
+    let home = std::env::home_dir().ok_or("neither CARGO_HOME nor a home folder is known")?;
+    Ok(home.join(".cargo"))
+}
+
 /// Prints a command, runs it, and fails if it does.
 pub(crate) fn run(command: &mut Command) -> Result {
     let line = line(command);

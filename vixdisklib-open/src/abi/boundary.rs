@@ -66,7 +66,7 @@ fn guarded<T>(
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
         // Neither logging nor dropping the payload, which may have a destructor of its own, may unwind either.
         let _ = catch_unwind(AssertUnwindSafe(|| {
-            log().warn(&format!(
+            log().mistake(&format!(
                 "{function}: internal error, please report: {}",
                 message(panic.as_ref())
             ));

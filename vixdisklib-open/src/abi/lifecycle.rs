@@ -7,14 +7,16 @@ use vixdisklib_sys::{VixDiskLibGenericLogFunc, VixError};
 
 use super::boundary::{boundary, call};
 use super::callback::sink;
+use super::pointer;
 use crate::lent::Lent;
 use crate::library::{self, ApiVersion};
-use crate::log::Log;
+use crate::log::{Level, Log};
 
 /// What there is to reach a disk with, for `ListTransportModes` and for the mode of each disk.
 pub(super) const TRANSPORT_MODES: &CStr = c"file";
 
-/// `VixDiskLib_InitEx`. Directories and configuration have no effect: what they set is about remote disks.
+/// `VixDiskLib_InitEx`. The directory of libraries has no effect: there are none to look for. An empty name of
+/// a configuration file is as good as null.
 ///
 /// # Safety
 /// The contract of [`abi`](super).
@@ -25,7 +27,7 @@ pub(crate) unsafe extern "C" fn init_ex<const MAJOR: u32>(
     warn: VixDiskLibGenericLogFunc,
     _panic: VixDiskLibGenericLogFunc,
     _lib_dir: *const c_char,
-    _config_file: *const c_char,
+    config_file: *const c_char,
 ) -> VixError {
     call("VixDiskLib_InitEx", || {
         let log = Log {
@@ -33,8 +35,17 @@ pub(crate) unsafe extern "C" fn init_ex<const MAJOR: u32>(
             note: unsafe { sink(log) },
             // SAFETY: the contract of `abi`, for a callback.
             warn: unsafe { sink(warn) },
+            level: Level::default(),
         };
-        library::init(MAJOR, ApiVersion(major, minor), log)
+        // SAFETY: the contract of `abi`, for a string.
+        let config_file = match unsafe { pointer::optional_text(config_file) } {
+            Some(name) if !name.is_empty() => {
+                // SAFETY: the contract of `abi`, for a string.
+                Some(unsafe { pointer::path_text(config_file, "configFile") }?)
+            }
+            _ => None,
+        };
+        library::init(MAJOR, ApiVersion(major, minor), log, config_file.as_deref())
     })
 }
 

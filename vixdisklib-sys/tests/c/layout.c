@@ -5,6 +5,11 @@
 
 #include "vixDiskLibExt.h"
 
+#ifdef __cplusplus
+#define _Static_assert static_assert
+#define _Alignof alignof
+#endif
+
 #ifdef _WIN32
 #define NUMBER(linux_bytes, windows_bytes) (windows_bytes)
 #else

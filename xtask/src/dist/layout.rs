@@ -44,7 +44,7 @@ pub(crate) fn link_newest(folder: &Path, release: &str) -> Result {
 }
 
 /// The name that programs load a release by.
-fn soname(release: &str) -> String {
+pub(crate) fn soname(release: &str) -> String {
     let major = release.split('.').next().unwrap_or(release);
     format!("{LINKER_NAME}.{major}")
 }
