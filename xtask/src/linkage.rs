@@ -65,12 +65,9 @@ fn faults(data: &[u8], soname: &str) -> Result<Vec<String>> {
         name == soname,
         &format!("it is called {name:?}, not {soname}"),
     );
+    demand(has(flags_1, elf::DF_1_NODELETE.0), "it may be unloaded");
     demand(
-        has(flags_1, u64::from(elf::DF_1_NODELETE.0)),
-        "it may be unloaded",
-    );
-    demand(
-        has(flags, u64::from(elf::DF_BIND_NOW.0)) || has(flags_1, u64::from(elf::DF_1_NOW.0)),
+        has(flags, elf::DF_BIND_NOW.0) || has(flags_1, elf::DF_1_NOW.0),
         "it looks functions up lazily",
     );
     let segments = header.program_headers(endian, data)?;
@@ -98,4 +95,25 @@ fn faults(data: &[u8], soname: &str) -> Result<Vec<String>> {
 
 fn has(flags: u64, flag: u64) -> bool {
     flags & flag == flag
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// This very program is none of what a library should be.
+    #[test]
+    fn another_program_has_faults() {
+        let program = std::env::current_exe().expect("it runs");
+        let faults = faults(&fs::read(program).expect("readable"), "libvixDiskLib.so.8");
+        let faults = faults.expect("an ELF file").join("; ");
+        for fault in [
+            "it needs libgcc_s.so.1",
+            "it is called \"\"",
+            "it may be unloaded",
+            "it is not stripped",
+        ] {
+            assert!(faults.contains(fault), "{faults}");
+        }
+    }
 }

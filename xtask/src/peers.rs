@@ -25,6 +25,11 @@ const PEERS: &[Peer] = &[
         package: "g++",
     },
     Peer {
+        name: "pkg-config",
+        probe: &["pkg-config", "--version"],
+        package: "pkg-config",
+    },
+    Peer {
         name: "qemu-img",
         probe: &["qemu-img", "--version"],
         package: "qemu-utils",

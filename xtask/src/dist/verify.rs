@@ -13,12 +13,12 @@ pub(crate) fn run_twice(folder: &Path) -> Result {
     fs::create_dir_all(&folder)?;
     // Of different lengths, so that a path in a file moves what is behind it.
     let folders = [folder.join("one"), folder.join("the other")];
-    for place in &folders {
-        if place.exists() {
-            return Err(format!("{} exists already", place.display()).into());
-        }
-        build(place)?;
+    if let Some(place) = folders.iter().find(|place| place.exists()) {
+        return Err(format!("{} exists already", place.display()).into());
     }
+    // The second is a clone of the first, and not of what may have been committed meanwhile.
+    build(root(), &folders[0])?;
+    build(&folders[0], &folders[1])?;
     let [one, other] = [contents(&folders[0])?, contents(&folders[1])?];
     let mut names: Vec<_> = one.keys().chain(other.keys()).collect();
     names.sort();
@@ -38,11 +38,11 @@ pub(crate) fn run_twice(folder: &Path) -> Result {
     Ok(())
 }
 
-/// Clones and builds in `place`, which shares nothing with another but cargo's downloads.
-fn build(place: &Path) -> Result {
+/// Clones `source` to `place` and builds there. The clones share nothing but cargo's downloads.
+fn build(source: &Path, place: &Path) -> Result {
     run(command("git")
         .args(["clone", "--quiet", "--no-hardlinks"])
-        .arg(root())
+        .arg(source)
         .arg(place))?;
     run(cargo()
         .current_dir(place)
