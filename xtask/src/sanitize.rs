@@ -54,8 +54,9 @@ pub(crate) fn run_all() -> Result {
     run(test::set_environment(&mut address, &built))?;
 
     let suppressions = root().join("tests/c/valgrind.supp");
+    // What is possibly lost are maps and counted references, which Rust holds by pointers into the middle of a block.
     let runner = format!(
-        "valgrind --quiet --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite --suppressions={}",
+        "valgrind --quiet --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite --suppressions={}",
         suppressions.display()
     );
     let mut valgrind = cargo();
