@@ -6,71 +6,10 @@
  *   life FOLDER OUTPUT
  */
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "vixDiskLib.h"
+#include "must.h"
 
 #define CAPACITY ((VixDiskLibSectorType)20007)
 #define GROWN ((VixDiskLibSectorType)30011)
-
-/* What the library last warned of, in a call that was to succeed if nobody cleared it. */
-static char complaint[4096];
-
-static void
-fail(int line, const char *what, VixError error)
-{
-   char *text = VixDiskLib_GetErrorText(error, NULL);
-
-   fprintf(stderr, "life.c:%d: %s: %s (%llu)\n", line, what, text != NULL ? text : "no text",
-           (unsigned long long)error);
-   VixDiskLib_FreeErrorText(text);
-   exit(1);
-}
-
-/* A call that succeeds, without a warning. */
-#define MUST(call)                              \
-   do {                                         \
-      VixError result_ = (call);                \
-      if (VIX_FAILED(result_)) {                \
-         fail(__LINE__, #call, result_);        \
-      }                                         \
-      if (complaint[0] != '\0') {               \
-         fail(__LINE__, complaint, VIX_OK);     \
-      }                                         \
-   } while (0)
-
-/* A call that fails with this code, and says why. */
-#define MUST_FAIL(call, code)                                \
-   do {                                                      \
-      VixError result_ = (call);                             \
-      if (VIX_ERROR_CODE(result_) != (VixError)(code)) {     \
-         fail(__LINE__, #call " gives not " #code, result_); \
-      }                                                      \
-      complaint[0] = '\0';                                   \
-   } while (0)
-
-#define CHECK(condition)                         \
-   do {                                          \
-      if (!(condition)) {                        \
-         fail(__LINE__, #condition, VIX_OK);     \
-      }                                          \
-   } while (0)
-
-static void
-on_log(const char *fmt, va_list args)
-{
-   char line[4096];
-
-   CHECK(vsnprintf(line, sizeof line, fmt, args) > 0);
-}
-
-static void
-on_warning(const char *fmt, va_list args)
-{
-   CHECK(vsnprintf(complaint, sizeof complaint, fmt, args) > 0);
-}
 
 /* How far an operation was, when its function was last called; what that returns is ignored. */
 static Bool
@@ -246,16 +185,6 @@ attach(VixDiskLibConnection connection, uint8 *content)
    MUST(VixDiskLib_Unlink(connection, path_of("child")));
    MUST(VixDiskLib_Unlink(connection, path_of("copy")));
    must_hold(connection, path_of("whole"), content, GROWN);
-}
-
-static void
-save(const char *path, const uint8 *content, size_t length)
-{
-   FILE *file = fopen(path, "wb");
-
-   CHECK(file != NULL);
-   CHECK(fwrite(content, 1, length, file) == length);
-   CHECK(fclose(file) == 0);
 }
 
 int

@@ -7,6 +7,7 @@ use std::process::Command;
 use conformance::artefact;
 use conformance::client::{checks_clean, command, convert_to_raw, run, same_content};
 use conformance::disk::{Kind, SECTOR, raw_with_data};
+use conformance::native::{Language, test_program, valgrind};
 use conformance::need;
 use tempfile::TempDir;
 
@@ -21,24 +22,6 @@ fn disk(kind: Kind) -> (TempDir, PathBuf, PathBuf) {
     (folder, disk, raw)
 }
 
-/// The program in `tests/c` of this name, compiled strictly as `language`.
-fn program(folder: &Path, name: &str, compiler: &str, language: &[&str]) -> PathBuf {
-    let program = folder.join(name);
-    let libdir = artefact::libdir();
-    run(command(compiler)
-        .args(language)
-        .args(["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-g", "-I"])
-        .arg(libdir.join("include"))
-        .arg(artefact::repository().join(format!("tests/c/{name}.c")))
-        .args(["-x", "none", "-L"])
-        .arg(libdir.join("lib64"))
-        .arg("-l:libvixDiskLib.so.8")
-        .arg(format!("-Wl,-rpath,{}", libdir.join("lib64").display()))
-        .arg("-o")
-        .arg(&program));
-    program
-}
-
 /// What a program printed behind this word, line by line.
 fn said<'a>(printed: &'a str, word: &str) -> Vec<&'a str> {
     let lines = printed.lines();
@@ -48,9 +31,9 @@ fn said<'a>(printed: &'a str, word: &str) -> Vec<&'a str> {
 }
 
 /// Runs the program on a disk of every kind; `wrapper` may be a checker.
-fn tour_of_every_kind(compiler: &str, language: &[&str], wrapper: impl Fn(&Path) -> Command) {
+fn tour_of_every_kind(language: Language, wrapper: impl Fn(&Path) -> Command) {
     let programs = tempfile::tempdir().expect("there is room");
-    let program = program(programs.path(), "tour", compiler, language);
+    let program = test_program(programs.path(), "tour", language);
     for kind in Kind::ALL {
         let (folder, disk, raw) = disk(kind);
         let output = folder.path().join("output");
@@ -115,9 +98,9 @@ fn blocks_are_where_the_data_is(printed: &str, raw: &Path) {
 }
 
 /// Runs the program that makes, changes and removes disks; what it leaves is a disk with the content that it wrote.
-fn life_of_a_disk(compiler: &str, language: &[&str], wrapper: impl Fn(&Path) -> Command) {
+fn life_of_a_disk(language: Language, wrapper: impl Fn(&Path) -> Command) {
     let folder = tempfile::tempdir().expect("there is room");
-    let program = program(folder.path(), "life", compiler, language);
+    let program = test_program(folder.path(), "life", language);
     let disks = folder.path().join("disks");
     fs::create_dir(&disks).expect("made");
     let output = folder.path().join("output");
@@ -139,8 +122,8 @@ fn a_program_in_c11() {
     if !need::have(&["qemu-img", "cc"]) {
         return;
     }
-    tour_of_every_kind("cc", &["-std=c11", "-x", "c"], |program| command(program));
-    life_of_a_disk("cc", &["-std=c11", "-x", "c"], |program| command(program));
+    tour_of_every_kind(Language::C, |program| command(program));
+    life_of_a_disk(Language::C, |program| command(program));
 }
 
 #[test]
@@ -148,12 +131,8 @@ fn a_program_in_cxx17() {
     if !need::have(&["qemu-img", "c++"]) {
         return;
     }
-    tour_of_every_kind("c++", &["-std=c++17", "-x", "c++"], |program| {
-        command(program)
-    });
-    life_of_a_disk("c++", &["-std=c++17", "-x", "c++"], |program| {
-        command(program)
-    });
+    tour_of_every_kind(Language::Cxx, |program| command(program));
+    life_of_a_disk(Language::Cxx, |program| command(program));
 }
 
 /// No invalid access, no use of what was not set, and nothing left when the library was stopped.
@@ -163,21 +142,12 @@ fn valgrind_finds_nothing() {
         return;
     }
     let under_valgrind = |program: &Path| {
-        let mut valgrind = command("valgrind");
-        valgrind.args([
-            "--quiet",
-            "--num-callers=8",
-            "--error-exitcode=99",
-            "--leak-check=full",
-            "--errors-for-leak-kinds=definite,indirect,possible",
-        ]);
-        let known = artefact::repository().join("tests/c/valgrind.supp");
-        valgrind.arg(format!("--suppressions={}", known.display()));
+        let mut valgrind = valgrind();
         valgrind.arg(program);
         valgrind
     };
-    tour_of_every_kind("cc", &["-std=c11", "-x", "c"], under_valgrind);
-    life_of_a_disk("cc", &["-std=c11", "-x", "c"], under_valgrind);
+    tour_of_every_kind(Language::C, under_valgrind);
+    life_of_a_disk(Language::C, under_valgrind);
 }
 
 #[test]
