@@ -11,6 +11,9 @@ const LIBDIR: &str = "VIXDISKLIB_TEST_LIBDIR";
 /// The folder of distributions with libraries for tests.
 const LIBRARIES: &str = "VIXDISKLIB_TEST_LIBRARIES";
 
+/// The folder of the example for Node.js.
+const NODE: &str = "VIXDISKLIB_TEST_NODE";
+
 /// The example program `name`.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
@@ -51,6 +54,14 @@ pub fn library() -> PathBuf {
 #[must_use]
 pub fn rule_check() -> PathBuf {
     existing(LIBRARIES, "rule-check/lib64/libvixDiskLib.so.8")
+}
+
+/// The example for Node.js, if the packages that it needs could be installed.
+#[must_use]
+pub fn node_program() -> Option<PathBuf> {
+    let program = existing(NODE, "copy.mjs");
+    let packages = program.with_file_name("node_modules/koffi");
+    packages.is_dir().then_some(program)
 }
 
 /// The root of the repository.

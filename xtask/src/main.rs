@@ -11,6 +11,7 @@ mod fuzz;
 mod kill;
 mod libraries;
 mod linkage;
+mod node;
 mod outside;
 mod peers;
 mod plugin;

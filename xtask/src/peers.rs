@@ -4,7 +4,7 @@ use std::env;
 use std::path::PathBuf;
 
 use crate::shell::{command, in_ci, root, run, works};
-use crate::{Result, plugin};
+use crate::{Result, node, plugin};
 
 /// A program, how to see that it is there, and the Debian package that brings it.
 struct Peer {
@@ -28,6 +28,21 @@ const PEERS: &[Peer] = &[
         name: "pkg-config",
         probe: &["pkg-config", "--version"],
         package: "pkg-config",
+    },
+    Peer {
+        name: "make",
+        probe: &["make", "--version"],
+        package: "make",
+    },
+    Peer {
+        name: "Node.js",
+        probe: &["node", "--version"],
+        package: "nodejs",
+    },
+    Peer {
+        name: "npm",
+        probe: &["npm", "--version"],
+        package: "npm",
     },
     Peer {
         name: "qemu-img",
@@ -102,7 +117,10 @@ pub(crate) fn provide() -> Result<Vec<String>> {
     let plugin = plugin::provide()
         .err()
         .map(|error| format!("nbdkit's plug-in for VDDK ({error})"));
-    let missing: Vec<_> = programs.chain(samples).chain(plugin).collect();
+    let node = node::provide()
+        .err()
+        .map(|error| format!("the packages of examples/node ({error})"));
+    let missing: Vec<_> = programs.chain(samples).chain(plugin).chain(node).collect();
     report(&missing);
     if in_ci() && !missing.is_empty() {
         return Err("nothing may be skipped in CI".into());
