@@ -102,7 +102,7 @@ fn forbidden_unsafe(faults: &mut Vec<String>) -> Result {
 /// Marks of unfinished work, in files that git knows.
 fn unfinished(faults: &mut Vec<String>) -> Result {
     let listed = command("git")
-        .args(["ls-files", "*.rs", "*.h", "*.c", "*.py"])
+        .args(["ls-files", "*.rs", "*.h", "*.c", "*.cpp", "*.py", "*.mjs"])
         .output()?;
     // Spelled in two parts, so that this file does not find itself.
     let marks = [
