@@ -9,6 +9,7 @@
 // The SHA-256 of both disks shows that they hold the same.
 
 import { createHash } from 'node:crypto';
+import { resolve } from 'node:path';
 import koffi from 'koffi';
 
 const SECTOR = 512;
@@ -66,6 +67,7 @@ function load(path) {
       'uint64_t Read(Disk, uint64_t, uint64_t, void *)',
       'uint64_t ReadAsync(Disk, uint64_t, uint64_t, void *, Completion *, void *)',
       'uint64_t WriteAsync(Disk, uint64_t, uint64_t, void *, Completion *, void *)',
+      'uint64_t Wait(Disk)',
       'uint64_t Flush(Disk)',
       'uint64_t QueryAllocatedBlocks(Disk, uint64_t, uint64_t, uint64_t, _Out_ BlockList **)',
       'uint64_t FreeBlockList(BlockList *)',
@@ -176,8 +178,9 @@ class Disk {
 class Request {
    constructor() {
       this.buffer = koffi.alloc('uint8_t', PIECE * SECTOR);
-      // The library calls it on a thread of its own; koffi then has it run here.
-      this.callback = koffi.register((_data, error) => this.done(error), 'Completion *');
+      // The library calls it on a thread of its own; koffi then has it run here. What awaits the request must go on
+      // later: a callback must not call the library.
+      this.callback = koffi.register((_data, error) => { setImmediate(this.done, error); }, 'Completion *');
    }
 
    free() {
@@ -188,38 +191,39 @@ class Request {
    /** Reads or writes a piece. */
    async run(submit, disk, { first, count }) {
       const what = `copy sector ${first} of ${disk.path}`;
-      const error = await new Promise((resolve) => {
-         this.done = resolve;
+      const error = await new Promise((settle) => {
+         this.done = settle;
          const accepted = submit(disk.handle, first, count, this.buffer, this.callback, null);
          // Only this says that the callback comes.
          if (Number(accepted) !== ASYNC) {
-            resolve(accepted);
+            settle(accepted);
          }
       });
       must(what, error);
    }
 }
 
-/** Copies what is allocated: each of several workers reads a piece, writes it, and takes the next. */
+/** Copies what is allocated: each of several requests reads a piece, writes it, and takes the next. */
 async function copy(source, target) {
    const pieces = source.pieces();
-   const worker = async () => {
-      const request = new Request();
-      try {
-         // The workers share the iterator, so that each piece has one of them.
-         for (let next = pieces.next(); !next.done; next = pieces.next()) {
-            await request.run(vix.ReadAsync, source, next.value);
-            await request.run(vix.WriteAsync, target, next.value);
-         }
-      } finally {
-         request.free();
+   const requests = Array.from({ length: IN_FLIGHT }, () => new Request());
+   const work = async (request) => {
+      // The requests share the iterator, so that each piece is copied by one of them.
+      for (let next = pieces.next(); !next.done; next = pieces.next()) {
+         await request.run(vix.ReadAsync, source, next.value);
+         await request.run(vix.WriteAsync, target, next.value);
       }
    };
    // Node ends when it has nothing left to do, and does not know of requests in flight.
    const stay = setInterval(() => {}, 1 << 30);
    // All must end before the disks are closed, also when one fails.
-   const results = await Promise.allSettled(Array.from({ length: IN_FLIGHT }, worker));
+   const results = await Promise.allSettled(requests.map(work));
    clearInterval(stay);
+   // Each callback has run, and maybe not returned yet.
+   for (const disk of [source, target]) {
+      must(`wait for ${disk.path}`, vix.Wait(disk.handle));
+   }
+   requests.forEach((request) => request.free());
    const failed = results.find(({ status }) => status === 'rejected');
    if (failed !== undefined) {
       throw failed.reason;
@@ -264,7 +268,8 @@ async function main(sourcePath, targetPath, libraryPath = 'libvixDiskLib.so.8') 
    try {
       const connection = given('connect', (place) => vix.Connect(null, place));
       try {
-         await run(connection, sourcePath, targetPath);
+         // VDDK wants absolute paths.
+         await run(connection, resolve(sourcePath), resolve(targetPath));
       } finally {
          must('disconnect', vix.Disconnect(connection));
       }

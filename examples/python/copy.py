@@ -275,7 +275,8 @@ def main():
         sys.exit(__doc__)
     library = Library(sys.argv[3] if len(sys.argv) == 4 else "libvixDiskLib.so.8")
     try:
-        run(library, sys.argv[1], sys.argv[2])
+        # VDDK wants absolute paths.
+        run(library, os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2]))
     except Failure as failure:
         sys.exit(str(failure))
     finally:

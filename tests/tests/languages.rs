@@ -17,7 +17,12 @@ fn copies(program: impl Fn() -> Command) {
     for kind in Kind::ALL {
         let folder = tempfile::tempdir().expect("there is room");
         let raw = raw_with_data(folder.path(), CAPACITY, 12, 1);
-        copies_one(&program, &kind.convert(folder.path(), &raw), &raw);
+        copies_one(
+            &program,
+            &artefact::library(),
+            &kind.convert(folder.path(), &raw),
+            &raw,
+        );
     }
     let folder = tempfile::tempdir().expect("there is room");
     let raw = raw_with_data(folder.path(), CAPACITY, 12, 2);
@@ -26,13 +31,14 @@ fn copies(program: impl Fn() -> Command) {
     qemu_img(arguments![
         "create", "-q", "-f", "vmdk", "-F", "vmdk", "-b", parent, child
     ]);
-    copies_one(&program, &child, &raw);
+    // Which keeps the rules of VDDK too.
+    copies_one(&program, &artefact::rule_check(), &child, &raw);
 }
 
-fn copies_one(program: &impl Fn() -> Command, disk: &Path, raw: &Path) {
+fn copies_one(program: &impl Fn() -> Command, library: &Path, disk: &Path, raw: &Path) {
     let copy = disk.with_file_name("copy.vmdk");
     let arguments =
-        |source: &Path| -> [PathBuf; 3] { [source.to_owned(), copy.clone(), artefact::library()] };
+        |source: &Path| -> [PathBuf; 3] { [source.to_owned(), copy.clone(), library.to_owned()] };
     let printed = run(program().args(arguments(disk)));
     assert_eq!(printed, format!("{}\n", checksum::file(raw)), "{disk:?}");
     let found = disk.with_file_name("found");
