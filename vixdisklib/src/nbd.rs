@@ -8,20 +8,21 @@
 //!     DiskExport  disk.rs      a `SharedDisk` as an export
 //! ```
 //!
-//! Clients negotiate by the fixed newstyle handshake and may use structured replies and the metadata context
-//! `base:allocation`. Several clients at once share one export, and what one flushes is flushed for all, so the
+//! Clients negotiate by the fixed newstyle handshake and may use structured replies or extended headers, with the
+//! metadata context `base:allocation` and those that an export has besides. Several clients at once share one export, and what one flushes is flushed for all, so the
 //! server offers parallel connections (`CAN_MULTI_CONN`).
 //!
-//! Source of the protocol: "The NBD protocol", `doc/proto.md` of the NetworkBlockDevice project. What clients make
-//! of it was observed with libnbd 1.14 and qemu 10.0.
+//! Source of the protocol: "The NBD protocol", `doc/proto.md` of the NetworkBlockDevice project, and its branch
+//! `extension-ext-header`. What clients make of it was observed with libnbd 1.14 and qemu 10.0.
 //!
-//! Not done: TLS and extended headers. Both are refused as the protocol asks, and clients go on without them.
+//! Not done: TLS. It is refused as the protocol asks, and clients go on without it.
 
 #![forbid(unsafe_code)]
 
 mod counters;
 mod disk;
 mod export;
+mod features;
 mod limits;
 mod serve;
 mod session;
@@ -33,5 +34,6 @@ pub use disk::DiskExport;
 pub use export::{
     BlockState, BlockVisitor, ContextVisitor, ErrorNumber, Export, ExportError, ZeroRequest,
 };
+pub use features::Features;
 pub use limits::Limits;
 pub use serve::{Server, ServerError, ServerHandle};

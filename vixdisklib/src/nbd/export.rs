@@ -199,7 +199,7 @@ pub struct ExportError {
 }
 
 impl ExportError {
-    /// Makes an error. Clients see at most the first 1024 bytes of `message`.
+    /// Makes an error. Clients see at most the first 4096 bytes of `message`.
     pub fn new(number: ErrorNumber, message: impl Into<String>) -> Self {
         Self {
             number,

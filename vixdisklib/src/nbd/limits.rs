@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::features::Features;
+
 /// Bounds on what clients may cost. The defaults suit a server on one machine; change single fields of
 /// [`Limits::default`].
 ///
@@ -39,6 +41,8 @@ pub struct Limits {
     pub extents: usize,
     /// Time that a stopping server gives its clients to take the answers they are owed. Default 10 s.
     pub grace: Duration,
+    /// What clients may use of the protocol. Default all.
+    pub features: Features,
 }
 
 impl Limits {
@@ -66,6 +70,7 @@ impl Default for Limits {
             in_flight_bytes: 64 << 20,
             extents: 1 << 17,
             grace: Duration::from_secs(10),
+            features: Features::all(),
         }
     }
 }

@@ -5,9 +5,14 @@ mod buffer;
 mod context;
 mod execute;
 mod handshake;
+mod holes;
 mod input;
+mod options;
 mod output;
+mod receive;
 mod request;
+mod respond;
+mod status;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -33,13 +38,11 @@ pub(super) trait ByteStream: Sync {
     /// Ends both directions: what waits in the other calls returns.
     fn close(&self);
 
-    #[allow(dead_code, reason = "no connection has a certificate yet")]
     /// Whether the client may or must encrypt the connection. It never changes.
     fn tls(&self) -> TlsMode {
         TlsMode::Off
     }
 
-    #[allow(dead_code, reason = "no connection has a certificate yet")]
     /// Encrypts the connection: does the server's part of a TLS handshake, after which `read` and `write_vectored`
     /// carry what is inside. Called at most once, by the thread that negotiates, before any other thread uses the
     /// stream; everything that the client sent in plain text was read before, and the client waits for nothing but
@@ -105,7 +108,15 @@ pub(super) enum SessionError {
     #[error("the client sent more than {0} options")]
     ManyOptions(u32),
     #[error("the client announced {0} bytes of data")]
-    TooLong(u32),
+    TooLong(u64),
+    #[error("the client sent plain text where TLS was to begin")]
+    Injected,
+    #[error("TLS failed")]
+    Tls(#[source] io::Error),
+    #[error("the client asked for an export without TLS in a way that allows no answer")]
+    TlsRequired,
+    #[error("the client asked for an export of a stopping server in a way that allows no answer")]
+    Stopping,
 }
 
 /// Serves one client until it leaves, misbehaves, or the server stops. `on_transmission` runs once, when the

@@ -73,17 +73,23 @@ impl<'a, S: ByteStream> Input<'a, S> {
     }
 
     /// Reads past `length` bytes, keeping none.
-    pub(super) fn skip(&mut self, length: u32, what: &'static str) -> Result<(), SessionError> {
-        let mut left = usize::try_from(length).expect("a usize has at least 32 bits here");
+    pub(super) fn skip(&mut self, length: u64, what: &'static str) -> Result<(), SessionError> {
+        let mut left = length;
         while left > 0 {
             if self.start == self.end && self.fill()? == 0 {
                 return Err(SessionError::Truncated(what));
             }
-            let taken = (self.end - self.start).min(left);
+            let here = self.end - self.start;
+            let taken = usize::try_from(left).map_or(here, |left| here.min(left));
             self.start += taken;
-            left -= taken;
+            left -= u64::try_from(taken).expect("a usize has at most 64 bits");
         }
         Ok(())
+    }
+
+    /// Whether all that was received has been used.
+    pub(super) fn is_empty(&self) -> bool {
+        self.start == self.end
     }
 
     fn fill(&mut self) -> Result<usize, SessionError> {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -18,12 +19,37 @@ const MAX_WAITING: usize = 1 << 20;
 /// One reply, ready to send. It holds its share of the budget until it is sent.
 #[derive(Debug)]
 pub(super) struct Reply<'b> {
+    /// All that is not data: the headers of one chunk or of several.
     pub(super) head: Vec<u8>,
     pub(super) data: Option<Buffer>,
+    /// How head and data alternate; empty where all data follows the whole head.
+    pub(super) chunks: Vec<Chunk>,
     pub(super) _permit: Permit<'b>,
 }
 
+/// One chunk of a reply that has several: where its part of the head ends, and which data follows.
+#[derive(Clone, Debug)]
+pub(super) struct Chunk {
+    pub(super) head_end: usize,
+    pub(super) data: Range<usize>,
+}
+
 impl Reply<'_> {
+    /// What to send, in order.
+    fn put_slices<'a>(&'a self, slices: &mut Vec<IoSlice<'a>>) {
+        let data = self.data.as_ref().map_or(&[][..], Buffer::as_slice);
+        if self.chunks.is_empty() {
+            slices.push(IoSlice::new(&self.head));
+            slices.push(IoSlice::new(data));
+        }
+        let mut at = 0;
+        for chunk in &self.chunks {
+            slices.push(IoSlice::new(&self.head[at..chunk.head_end]));
+            slices.push(IoSlice::new(&data[chunk.data.clone()]));
+            at = chunk.head_end;
+        }
+    }
+
     fn data_length(&self) -> usize {
         self.data.as_ref().map_or(0, |data| data.as_slice().len())
     }
@@ -96,10 +122,7 @@ impl<'a, 'b, S: ByteStream> Output<'a, 'b, S> {
     fn send_batch(&self, batch: &[Reply<'_>]) -> io::Result<()> {
         let mut slices = Vec::with_capacity(batch.len() * 2);
         for reply in batch {
-            slices.push(IoSlice::new(&reply.head));
-            if let Some(data) = &reply.data {
-                slices.push(IoSlice::new(data.as_slice()));
-            }
+            reply.put_slices(&mut slices);
         }
         write_all(self.stream, &mut slices)
     }

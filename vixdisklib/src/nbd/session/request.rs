@@ -5,12 +5,16 @@ use super::handshake::Negotiated;
 use crate::nbd::ErrorNumber;
 use crate::nbd::export::{Export, ExportError, ZeroRequest};
 use crate::nbd::wire::handshake::TransmissionFlags;
-use crate::nbd::wire::transmission::{CommandFlags, Request, command};
+use crate::nbd::wire::reply::Framing;
+use crate::nbd::wire::request::{CommandFlags, Request, command};
 
 /// A checked request: inside the export, within the limits, allowed. Payload, offset and length are the request's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Command {
-    Read,
+    Read {
+        /// The answer may leave out what is known to be zeroes.
+        holes: bool,
+    },
     Write {
         fua: bool,
     },
@@ -24,7 +28,10 @@ pub(super) enum Command {
         fua: bool,
     },
     BlockStatus {
+        /// One descriptor is enough.
         one: bool,
+        /// Which of the selected contexts are asked about: a bit for each, the lowest for the first.
+        contexts: u16,
     },
     /// Of length zero: nothing to do but to answer.
     Nothing,
@@ -60,7 +67,7 @@ pub(super) fn check(
         }
         return Ok(command);
     }
-    let end = request.offset.checked_add(u64::from(request.length));
+    let end = request.offset.checked_add(request.length);
     if end.is_none_or(|end| end > export.size().get()) {
         let number = if changes && request.command != command::TRIM {
             ErrorNumber::NoSpace
@@ -70,8 +77,8 @@ pub(super) fn check(
         return refuse(number, "past the end of the export");
     }
     let carries = matches!(request.command, command::READ | command::WRITE);
-    if carries && request.length > shared.limits.payload {
-        let number = if command == Command::Read {
+    if carries && request.length > u64::from(shared.limits.payload) {
+        let number = if request.command == command::READ {
             ErrorNumber::Overflow
         } else {
             ErrorNumber::Invalid
@@ -86,10 +93,12 @@ pub(super) fn check(
             return refuse(ErrorNumber::Invalid, "of no bytes");
         }
     }
-    if request.length == 0 && command != Command::Read {
-        return Ok(Command::Nothing);
+    match command {
+        Command::Read { .. } if !export.knows_zeroes() => Ok(Command::Read { holes: false }),
+        Command::Read { .. } => Ok(command),
+        _ if request.length == 0 => Ok(Command::Nothing),
+        _ => Ok(command),
     }
-    Ok(command)
 }
 
 /// The command and the flags that may go with it, if the server offers it at all.
@@ -98,14 +107,29 @@ fn offered(request: &Request, negotiated: &Negotiated) -> Option<(Command, Comma
     let sent = |flag| request.flags.contains(flag);
     let fua = sent(CommandFlags::FUA);
     let (command, mut flags) = match request.command {
-        command::READ => (Command::Read, CommandFlags::empty()),
-        command::WRITE => (Command::Write { fua }, CommandFlags::empty()),
+        command::READ => {
+            let whole = sent(CommandFlags::DF) || request.length == 0;
+            let holes = negotiated.framing.has_chunks() && !whole;
+            let mut flags = CommandFlags::empty();
+            flags.set(CommandFlags::DF, offers(TransmissionFlags::SEND_DF));
+            (Command::Read { holes }, flags)
+        }
+        command::WRITE => {
+            let mut flags = CommandFlags::empty();
+            if negotiated.framing == Framing::Extended {
+                flags |= CommandFlags::PAYLOAD_LEN;
+                if !sent(CommandFlags::PAYLOAD_LEN) {
+                    return None;
+                }
+            }
+            (Command::Write { fua }, flags)
+        }
         command::FLUSH => (Command::Flush, CommandFlags::empty()),
         command::TRIM if offers(TransmissionFlags::SEND_TRIM) => {
             (Command::Trim { fua }, CommandFlags::empty())
         }
         command::CACHE => (Command::Cache, CommandFlags::empty()),
-        command::WRITE_ZEROES => {
+        command::WRITE_ZEROES if offers(TransmissionFlags::SEND_WRITE_ZEROES) => {
             let request = ZeroRequest {
                 may_free: !sent(CommandFlags::NO_HOLE),
                 fast_only: sent(CommandFlags::FAST_ZERO),
@@ -115,15 +139,16 @@ fn offered(request: &Request, negotiated: &Negotiated) -> Option<(Command, Comma
         }
         command::BLOCK_STATUS => {
             let one = sent(CommandFlags::REQ_ONE);
-            (Command::BlockStatus { one }, CommandFlags::REQ_ONE)
+            let contexts = (1..=negotiated.contexts.len()).fold(0, |bits, _| bits << 1 | 1);
+            let mut flags = CommandFlags::REQ_ONE;
+            let payload = TransmissionFlags::BLOCK_STATUS_PAYLOAD;
+            flags.set(CommandFlags::PAYLOAD_LEN, offers(payload));
+            (Command::BlockStatus { one, contexts }, flags)
         }
         _ => return None,
     };
     // Where it means nothing it is still allowed: the protocol lets clients set it on every command.
     flags.set(CommandFlags::FUA, offers(TransmissionFlags::SEND_FUA));
-    if command == Command::Read {
-        flags.set(CommandFlags::DF, offers(TransmissionFlags::SEND_DF));
-    }
     Some((command, flags))
 }
 

@@ -5,201 +5,35 @@
     reason = "the client builds its messages by hand, so that the server's encoder is not its own judge"
 )]
 
-use std::collections::VecDeque;
-use std::io::{self, IoSlice};
-use std::ops::ControlFlow;
+mod ram;
+mod stream;
+
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 
-use disk_units::ByteLen;
-use parking_lot::{Condvar, Mutex};
-
-use super::{ByteStream, SessionError, Shared, run};
-use crate::nbd::ErrorNumber;
-use crate::nbd::export::{BlockState, BlockVisitor, Export, ExportError, ZeroRequest};
+use super::handshake::Negotiated;
+use super::{SessionError, Shared, TlsMode, run};
 use crate::nbd::limits::Limits;
 use crate::nbd::table::{Entry, ExportTable};
+use crate::nbd::wire::reply::Framing;
+pub(super) use ram::{Map, Ram};
+use stream::{Duplex, Pipe, scramble};
 
-/// One direction of a connection in memory.
-#[derive(Debug, Default)]
-struct Pipe {
-    state: Mutex<(VecDeque<u8>, bool)>,
-    changed: Condvar,
-}
-
-impl Pipe {
-    fn read(&self, buf: &mut [u8]) -> usize {
-        let mut state = self.state.lock();
-        while state.0.is_empty() && !state.1 {
-            self.changed.wait(&mut state);
-        }
-        let count = state.0.len().min(buf.len());
-        for (slot, byte) in buf.iter_mut().zip(state.0.drain(..count)) {
-            *slot = byte;
-        }
-        count
-    }
-
-    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let mut state = self.state.lock();
-        if state.1 {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
-        state.0.extend(bytes);
-        self.changed.notify_all();
-        Ok(bytes.len())
-    }
-
-    fn close(&self) {
-        self.state.lock().1 = true;
-        self.changed.notify_all();
-    }
-}
-
-/// The server's end of a connection in memory.
-#[derive(Debug)]
-pub(super) struct Duplex {
-    incoming: Arc<Pipe>,
-    outgoing: Arc<Pipe>,
-}
-
-impl ByteStream for Duplex {
-    fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        Ok(self.incoming.read(buf))
-    }
-
-    fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        // Short writes are normal on sockets, so the sender must be ready for them.
-        let first = slices.iter().find(|slice| !slice.is_empty());
-        let Some(slice) = first else { return Ok(0) };
-        self.outgoing.write(&slice[..slice.len().min(1000)])
-    }
-
-    fn close(&self) {
-        self.incoming.close();
-        self.outgoing.close();
-    }
-}
-
-/// An export in memory, whose calls can be held back and made to fail.
-#[derive(Debug)]
-pub(super) struct Ram {
-    pub(super) bytes: Mutex<Vec<u8>>,
-    pub(super) read_only: bool,
-    /// Reads of this offset wait until something is sent.
-    pub(super) gate: Mutex<Option<(u64, Receiver<()>)>>,
-    pub(super) flushes: Mutex<Vec<&'static str>>,
-}
-
-impl Ram {
-    pub(super) fn new(size: usize) -> Self {
-        Self {
-            bytes: Mutex::new(vec![0; size]),
-            read_only: false,
-            gate: Mutex::new(None),
-            flushes: Mutex::default(),
-        }
-    }
-
-    pub(super) fn read_only(size: usize) -> Self {
-        Self {
-            read_only: true,
-            ..Self::new(size)
-        }
-    }
-
-    /// Makes reads at `offset` wait until the sender has sent.
-    pub(super) fn hold(&self, offset: u64) -> Sender<()> {
-        let (sender, receiver) = channel();
-        *self.gate.lock() = Some((offset, receiver));
-        sender
-    }
-}
-
-fn index(position: ByteLen) -> usize {
-    usize::try_from(position.get()).unwrap()
-}
-
-impl Export for Arc<Ram> {
-    fn size(&self) -> ByteLen {
-        ByteLen::new(self.bytes.lock().len().try_into().unwrap())
-    }
-
-    fn is_read_only(&self) -> bool {
-        self.read_only
-    }
-
-    fn can_trim(&self) -> bool {
-        true
-    }
-
-    fn read_at(&self, offset: ByteLen, buf: &mut [u8]) -> Result<(), ExportError> {
-        let gate = self.gate.lock().take_if(|gate| gate.0 == offset.get());
-        if let Some((_, receiver)) = gate {
-            receiver.recv().unwrap();
-        }
-        buf.copy_from_slice(&self.bytes.lock()[index(offset)..][..buf.len()]);
-        Ok(())
-    }
-
-    fn write_at(&self, offset: ByteLen, buf: &[u8]) -> Result<(), ExportError> {
-        if buf.starts_with(b"fail") {
-            return Err(ExportError::new(ErrorNumber::Io, "the medium is broken"));
-        }
-        self.bytes.lock()[index(offset)..][..buf.len()].copy_from_slice(buf);
-        self.flushes.lock().push("write");
-        Ok(())
-    }
-
-    fn write_zeroes(
-        &self,
-        offset: ByteLen,
-        length: ByteLen,
-        request: ZeroRequest,
-    ) -> Result<(), ExportError> {
-        if request.fast_only {
-            return Err(ExportError::new(ErrorNumber::NotSupported, "not fast"));
-        }
-        self.bytes.lock()[index(offset)..][..index(length)].fill(0);
-        self.flushes
-            .lock()
-            .push(if request.may_free { "free" } else { "zero" });
-        Ok(())
-    }
-
-    fn trim(&self, offset: ByteLen, length: ByteLen) -> Result<(), ExportError> {
-        self.bytes.lock()[index(offset)..][..index(length)].fill(0);
-        self.flushes.lock().push("trim");
-        Ok(())
-    }
-
-    fn flush(&self) -> Result<(), ExportError> {
-        self.flushes.lock().push("flush");
-        Ok(())
-    }
-
-    /// Alternates between data and hole every 1000 bytes.
-    fn block_status(
-        &self,
-        offset: ByteLen,
-        length: ByteLen,
-        visit: &mut BlockVisitor<'_>,
-    ) -> Result<(), ExportError> {
-        let mut at = offset.get();
-        while at < offset.get() + length.get() {
-            let next = (at / 1000 + 1) * 1000;
-            let state = if (at / 1000).is_multiple_of(2) {
-                BlockState::Data
-            } else {
-                BlockState::Hole
-            };
-            if let ControlFlow::Break(()) = visit(ByteLen::new(next - at), state) {
-                break;
-            }
-            at = next;
-        }
-        Ok(())
+/// What a client without wishes has negotiated about a writable export.
+pub(super) fn negotiated(framing: Framing) -> Negotiated {
+    let ram = Ram::new(512);
+    let entry = Entry {
+        name: String::new(),
+        description: String::new(),
+        export: Arc::new(Arc::new(ram)),
+    };
+    let exports = ExportTable::new(vec![entry]);
+    Negotiated {
+        export: exports.find("").unwrap(),
+        flags: exports.entries()[0].flags(framing.has_chunks()),
+        framing,
+        contexts: Vec::new(),
     }
 }
 
@@ -217,12 +51,19 @@ pub(super) enum Reply {
     },
 }
 
+/// A chunk of a reply: whether it is the last, its type and what it carries.
+pub(super) type Chunk = (bool, u16, Vec<u8>);
+
 /// The client's end, and the session that serves it.
 pub(super) struct Client {
     to_server: Arc<Pipe>,
     from_server: Arc<Pipe>,
     pub(super) shared: Arc<Shared>,
     session: Option<JoinHandle<Result<(), SessionError>>>,
+    encrypted: bool,
+    extended: bool,
+    /// What the last extended chunk repeated of its request.
+    pub(super) echoed_offset: u64,
 }
 
 impl Client {
@@ -232,6 +73,10 @@ impl Client {
     }
 
     pub(super) fn with_limits(exports: Vec<(&str, Arc<Ram>)>, limits: Limits) -> Self {
+        Self::connect(exports, limits, TlsMode::Off)
+    }
+
+    pub(super) fn connect(exports: Vec<(&str, Arc<Ram>)>, limits: Limits, tls: TlsMode) -> Self {
         let entries = exports
             .into_iter()
             .map(|(name, ram)| Entry {
@@ -245,6 +90,8 @@ impl Client {
         let stream = Duplex {
             incoming: Arc::clone(&to_server),
             outgoing: Arc::clone(&from_server),
+            tls,
+            encrypted: AtomicBool::new(false),
         };
         let session = {
             let shared = Arc::clone(&shared);
@@ -259,6 +106,9 @@ impl Client {
             from_server,
             shared,
             session: Some(session),
+            encrypted: false,
+            extended: false,
+            echoed_offset: 0,
         }
     }
 
@@ -283,6 +133,28 @@ impl Client {
         client
     }
 
+    /// The same with extended headers.
+    pub(super) fn ready_extended(ram: &Arc<Ram>) -> Self {
+        let mut client = Self::greeted(vec![("disk", Arc::clone(ram))]);
+        client.extend();
+        let query = contexts("disk", &["base:allocation"]);
+        assert_eq!(client.verdict(10, &query), 1);
+        assert_eq!(client.verdict(7, &info("disk", &[])), 1);
+        client
+    }
+
+    /// Negotiates extended headers.
+    pub(super) fn extend(&mut self) {
+        assert_eq!(self.option(11, &[]), [(1, vec![])]);
+        self.extended = true;
+    }
+
+    /// What follows the server's consent to STARTTLS.
+    pub(super) fn start_tls(&mut self) {
+        self.send(&[1]);
+        self.encrypted = true;
+    }
+
     pub(super) fn greet(&mut self, flags: u32) {
         assert_eq!(self.read(18), b"NBDMAGICIHAVEOPT\0\x03");
         self.send(&flags.to_be_bytes());
@@ -290,7 +162,11 @@ impl Client {
 
     pub(super) fn send(&mut self, bytes: &[u8]) {
         // A session that has ended already is seen by what it says at the end.
-        let _ = self.to_server.write(bytes);
+        let mut bytes = bytes.to_vec();
+        if self.encrypted {
+            scramble(&mut bytes);
+        }
+        let _ = self.to_server.write(&bytes);
     }
 
     pub(super) fn read(&mut self, length: usize) -> Vec<u8> {
@@ -303,6 +179,9 @@ impl Client {
                 "the server hung up after {done} of {length} bytes"
             );
             done += count;
+        }
+        if self.encrypted {
+            scramble(&mut bytes);
         }
         bytes
     }
@@ -355,14 +234,22 @@ impl Client {
         command: u16,
         cookie: u64,
         offset: u64,
-        length: u32,
+        length: u64,
     ) {
-        let mut bytes = 0x2560_9513_u32.to_be_bytes().to_vec();
+        let magic: u32 = if self.extended {
+            0x21e4_1c71
+        } else {
+            0x2560_9513
+        };
+        let mut bytes = magic.to_be_bytes().to_vec();
         bytes.extend(flags.to_be_bytes());
         bytes.extend(command.to_be_bytes());
         bytes.extend(cookie.to_be_bytes());
         bytes.extend(offset.to_be_bytes());
-        bytes.extend(length.to_be_bytes());
+        match u32::try_from(length) {
+            Ok(length) if !self.extended => bytes.extend(length.to_be_bytes()),
+            _ => bytes.extend(length.to_be_bytes()),
+        }
         self.send(&bytes);
     }
 
@@ -374,20 +261,52 @@ impl Client {
                 let cookie = self.u64();
                 Reply::Simple { cookie, error }
             }
-            0x668e_33ef => {
-                assert_eq!(self.u16(), 1, "every chunk ends its reply");
-                let kind = self.u16();
-                let cookie = self.u64();
-                let length = self.u32();
-                let payload = self.read(length as usize);
+            magic => {
+                let (cookie, (last, kind, payload)) = self.chunk_of(magic);
+                assert!(last, "the only chunk of its reply");
                 Reply::Chunk {
                     cookie,
                     kind,
                     payload,
                 }
             }
-            magic => panic!("no reply magic: {magic:#x}"),
         }
+    }
+
+    /// All chunks of one reply.
+    pub(super) fn chunks(&mut self, cookie: u64) -> Vec<Chunk> {
+        let mut chunks = Vec::new();
+        loop {
+            let magic = self.u32();
+            let (found, chunk) = self.chunk_of(magic);
+            assert_eq!(found, cookie);
+            let last = chunk.0;
+            chunks.push(chunk);
+            if last {
+                return chunks;
+            }
+        }
+    }
+
+    fn chunk_of(&mut self, magic: u32) -> (u64, Chunk) {
+        let expected = if self.extended {
+            0x6e8a_278c
+        } else {
+            0x668e_33ef
+        };
+        assert_eq!(magic, expected, "{magic:#x}");
+        let flags = self.u16();
+        assert!(flags < 2);
+        let kind = self.u16();
+        let cookie = self.u64();
+        let length = if self.extended {
+            self.echoed_offset = self.u64();
+            self.u64()
+        } else {
+            u64::from(self.u32())
+        };
+        let payload = self.read(usize::try_from(length).unwrap());
+        (cookie, (flags == 1, kind, payload))
     }
 
     /// Reads a structured error: its number and text.
@@ -462,4 +381,20 @@ pub(super) fn contexts(name: &str, queries: &[&str]) -> Vec<u8> {
         data.extend(counted(query));
     }
     data
+}
+
+/// The payload of a block status request with extended headers.
+pub(super) fn status_payload(length: u64, ids: &[u64]) -> Vec<u8> {
+    let mut bytes = length.to_be_bytes().to_vec();
+    for id in ids {
+        bytes.extend(&id.to_be_bytes()[4..]);
+    }
+    bytes
+}
+
+/// A number as it goes over the wire.
+pub(super) fn number(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
 }

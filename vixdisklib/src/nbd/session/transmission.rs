@@ -10,16 +10,17 @@ use std::thread::{Builder, Scope};
 
 use parking_lot::Mutex;
 
-use super::budget::{Budget, Permit};
-use super::buffer::{Buffer, Pool};
-use super::execute::{Outcome, execute};
+use super::budget::Budget;
+use super::buffer::Pool;
+use super::execute::{Failure, Outcome, execute};
 use super::handshake::Negotiated;
 use super::input::Input;
 use super::output::{Output, Reply};
-use super::request::{Command, check};
+use super::receive::{Job, Receiver};
+use super::respond::reply;
 use super::{ByteStream, SessionError, Shared};
-use crate::nbd::export::{Export, ExportError};
-use crate::nbd::wire::transmission::{self as wire, Descriptor, Request, command};
+use crate::nbd::export::Export;
+use crate::nbd::wire::request::{Request, command};
 
 /// Serves requests until the client disconnects. When this returns, nothing of the session runs any more and all
 /// replies that could be sent were sent.
@@ -75,14 +76,6 @@ struct Incoming<'a, S> {
     threads: usize,
 }
 
-/// A request that was read with all that belongs to it.
-struct Job<'a> {
-    request: Request,
-    command: Result<Command, ExportError>,
-    buffer: Option<Buffer>,
-    permit: Permit<'a>,
-}
-
 impl<'a, S: ByteStream> Transmission<'a, S> {
     fn work<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) {
         while let Some(job) = self.next(scope) {
@@ -119,100 +112,47 @@ impl<'a, S: ByteStream> Transmission<'a, S> {
 
     /// Reads one request and its payload; `None` if the client is done.
     fn receive(&self, input: &mut Input<'_, S>) -> Result<Option<Job<'a>>, SessionError> {
-        let Some(bytes) = input.message::<{ Request::SIZE }>("a request")? else {
-            return Ok(None);
-        };
-        let request =
-            Request::decode(bytes).ok_or(SessionError::Protocol("wrong request magic"))?;
-        if request.command == command::DISC {
-            return Ok(None);
+        Receiver {
+            budget: self.budget,
+            pool: &self.pool,
+            export: self.export,
+            negotiated: self.negotiated,
+            shared: self.shared,
         }
-        self.shared.counters.requests.add(1);
-        let mut command = check(&request, self.negotiated, self.export, self.shared);
-        let length = usize::try_from(request.length).expect("a usize has at least 32 bits here");
-        let held = match command {
-            Ok(Command::Read | Command::Write { .. }) => length,
-            Ok(Command::BlockStatus { one: false }) => {
-                self.shared.limits.extents * size_of::<Descriptor>()
-            }
-            _ => 0,
-        };
-        let permit = self.budget.acquire(held);
-        let mut buffer = None;
-        match command {
-            Ok(Command::Read) => buffer = Some(self.pool.take(length)),
-            Ok(Command::Write { .. }) => {
-                let mut payload = self.pool.take(length);
-                input.exact(payload.as_mut_slice(), "the payload of a write")?;
-                buffer = Some(payload);
-                if self.shared.is_stopping() {
-                    command = check(&request, self.negotiated, self.export, self.shared);
-                }
-            }
-            Err(_) if request.command == command::WRITE => {
-                if request.length > self.shared.limits.payload.saturating_mul(2) {
-                    return Err(SessionError::TooLong(request.length));
-                }
-                input.skip(request.length, "the payload of a refused write")?;
-            }
-            _ => {}
-        }
-        Ok(Some(Job {
+        .receive(input)
+    }
+
+    fn carry_out(&self, job: Job<'a>) -> Reply<'a> {
+        let Job {
             request,
             command,
             buffer,
             permit,
-        }))
-    }
-
-    fn carry_out(&self, job: Job<'a>) -> Reply<'a> {
-        let request = &job.request;
+        } = job;
         let extents = self.shared.limits.extents;
-        let result = job
-            .command
-            .and_then(|command| execute(command, request, job.buffer, self.export, extents));
-        self.count(request, &result);
-        let cookie = request.cookie;
-        let structured = self.negotiated.structured;
-        let (head, data) = match result {
-            Ok(Outcome::Done) => (wire::simple_success(cookie), None),
-            Ok(Outcome::Data(data)) => match (structured, data.as_slice().len()) {
-                (false, _) => (wire::simple_success(cookie), Some(data)),
-                (true, 0) => (wire::structured_none(cookie), None),
-                (true, length) => (
-                    wire::structured_data(cookie, request.offset, length),
-                    Some(data),
-                ),
-            },
-            Ok(Outcome::Status(extents)) => {
-                let id = self
-                    .negotiated
-                    .contexts
-                    .first()
-                    .map_or(0, |context| context.id());
-                (wire::structured_block_status(cookie, id, &extents), None)
-            }
-            Err(error) if structured => (
-                wire::structured_error(cookie, error.number(), error.message()),
-                None,
-            ),
-            Err(error) => (wire::simple_error(cookie, error.number()), None),
-        };
-        Reply {
-            head,
-            data,
-            _permit: job.permit,
-        }
+        let result = command.map_err(Failure::from).and_then(|command| {
+            execute(
+                command,
+                &request,
+                buffer,
+                self.export,
+                self.negotiated,
+                extents,
+            )
+        });
+        self.count(&request, &result);
+        reply(&request, self.negotiated.framing, result, permit)
     }
 
-    fn count(&self, request: &Request, result: &Result<Outcome, ExportError>) {
+    fn count(&self, request: &Request, result: &Result<Outcome, Failure>) {
         let counters = &self.shared.counters;
-        let length = u64::from(request.length);
         match result {
-            Ok(Outcome::Data(_)) => counters.bytes_read.add(length),
-            Ok(_) if request.command == command::WRITE => counters.bytes_written.add(length),
+            Ok(Outcome::Data(..)) => counters.bytes_read.add(request.length),
+            Ok(_) if request.command == command::WRITE => {
+                counters.bytes_written.add(request.length);
+            }
             Ok(_) => {}
-            Err(error) => {
+            Err(Failure { error, .. }) => {
                 counters.errors.add(1);
                 // At a low level: most are the client's mistakes, and of the others the export knows more to say.
                 tracing::debug!(%error, number = ?error.number(), "request failed");

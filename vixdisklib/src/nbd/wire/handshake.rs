@@ -20,11 +20,13 @@ pub(crate) mod option {
     pub(crate) const EXPORT_NAME: u32 = 1;
     pub(crate) const ABORT: u32 = 2;
     pub(crate) const LIST: u32 = 3;
+    pub(crate) const STARTTLS: u32 = 5;
     pub(crate) const INFO: u32 = 6;
     pub(crate) const GO: u32 = 7;
     pub(crate) const STRUCTURED_REPLY: u32 = 8;
     pub(crate) const LIST_META_CONTEXT: u32 = 9;
     pub(crate) const SET_META_CONTEXT: u32 = 10;
+    pub(crate) const EXTENDED_HEADERS: u32 = 11;
 
     /// The name of an option, for logs and messages.
     pub(crate) fn name(number: u32) -> &'static str {
@@ -33,13 +35,13 @@ pub(crate) mod option {
             ABORT => "ABORT",
             LIST => "LIST",
             4 => "PEEK_EXPORT",
-            5 => "STARTTLS",
+            STARTTLS => "STARTTLS",
             INFO => "INFO",
             GO => "GO",
             STRUCTURED_REPLY => "STRUCTURED_REPLY",
             LIST_META_CONTEXT => "LIST_META_CONTEXT",
             SET_META_CONTEXT => "SET_META_CONTEXT",
-            11 => "EXTENDED_HEADERS",
+            EXTENDED_HEADERS => "EXTENDED_HEADERS",
             _ => "an unknown option",
         }
     }
@@ -63,8 +65,11 @@ pub(crate) enum ReplyKind {
     MetaContext = 4,
     Unsupported = 0x8000_0001,
     Invalid = 0x8000_0003,
+    TlsRequired = 0x8000_0005,
     Unknown = 0x8000_0006,
+    Shutdown = 0x8000_0007,
     TooBig = 0x8000_0009,
+    ExtendedHeadersRequired = 0x8000_000a,
 }
 
 bitflags! {
@@ -81,6 +86,7 @@ bitflags! {
         const CAN_MULTI_CONN = 1 << 8;
         const SEND_CACHE = 1 << 10;
         const SEND_FAST_ZERO = 1 << 11;
+        const BLOCK_STATUS_PAYLOAD = 1 << 12;
         const _ = !0;
     }
 }
