@@ -332,6 +332,11 @@ impl Disk {
         self.open.close()
     }
 
+    #[cfg(feature = "nbd")]
+    pub(crate) fn library(&self) -> &crate::Library {
+        self.open.library()
+    }
+
     pub(crate) fn facts(&self) -> &Facts {
         self.open.facts()
     }

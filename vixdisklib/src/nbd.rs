@@ -6,6 +6,9 @@
 //!     wire        wire.rs      bytes of the protocol, no I/O
 //!   Export        export.rs    what is served: bytes of any alignment
 //!     DiskExport  disk.rs      a `SharedDisk` as an export
+//!     Window      window.rs    a part of an export
+//!     RateLimit   rate.rs      an export that is held back
+//!   Overlay       overlay.rs   a disk to write to while its base stays as it is
 //! ```
 //!
 //! Clients negotiate by the fixed newstyle handshake and may use structured replies or extended headers, with the
@@ -24,9 +27,12 @@ mod disk;
 mod export;
 mod features;
 mod limits;
+mod overlay;
+mod rate;
 mod serve;
 mod session;
 mod table;
+mod window;
 mod wire;
 
 pub use counters::Counters;
@@ -36,4 +42,7 @@ pub use export::{
 };
 pub use features::Features;
 pub use limits::Limits;
+pub use overlay::Overlay;
+pub use rate::RateLimit;
 pub use serve::{Server, ServerError, ServerHandle};
+pub use window::Window;

@@ -123,6 +123,11 @@ impl OpenDisk {
         &self.facts
     }
 
+    #[cfg(feature = "nbd")]
+    pub(crate) fn library(&self) -> &crate::Library {
+        self.connection.library()
+    }
+
     pub(crate) fn api(&self) -> &'static Api {
         self.api
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use disk_units::ByteLen;
 
@@ -112,6 +113,16 @@ pub trait Export: Send + Sync {
     /// Any error; nothing is known to be durable then.
     fn flush(&self) -> Result<(), ExportError>;
 
+    /// The same for `length` bytes from `offset` alone, which a client wants durable before it hears of them (`FUA`).
+    /// Unless overridden, everything is flushed.
+    ///
+    /// # Errors
+    /// Any error; nothing is known to be durable then.
+    fn flush_range(&self, offset: ByteLen, length: ByteLen) -> Result<(), ExportError> {
+        let _ = (offset, length);
+        self.flush()
+    }
+
     /// Tells `visit` the state of `length` bytes from `offset`, in order and without gaps, until the range is
     /// used up or `visit` breaks. Pieces may be of any length but zero; the last may run past the range.
     /// Neighbours with the same state need not be merged. Unless overridden, all is [`Data`](BlockState::Data).
@@ -160,6 +171,81 @@ pub trait Export: Send + Sync {
         let _ = (index, offset);
         let _ = visit(length, 0);
         Ok(())
+    }
+}
+
+/// What is shared is served: adapters take an export of any type, and this is one.
+impl<E: Export + ?Sized> Export for Arc<E> {
+    fn size(&self) -> ByteLen {
+        (**self).size()
+    }
+
+    fn is_read_only(&self) -> bool {
+        (**self).is_read_only()
+    }
+
+    fn preferred_block(&self) -> ByteLen {
+        (**self).preferred_block()
+    }
+
+    fn can_trim(&self) -> bool {
+        (**self).can_trim()
+    }
+
+    fn read_at(&self, offset: ByteLen, buf: &mut [u8]) -> Result<(), ExportError> {
+        (**self).read_at(offset, buf)
+    }
+
+    fn write_at(&self, offset: ByteLen, buf: &[u8]) -> Result<(), ExportError> {
+        (**self).write_at(offset, buf)
+    }
+
+    fn write_zeroes(
+        &self,
+        offset: ByteLen,
+        length: ByteLen,
+        request: ZeroRequest,
+    ) -> Result<(), ExportError> {
+        (**self).write_zeroes(offset, length, request)
+    }
+
+    fn trim(&self, offset: ByteLen, length: ByteLen) -> Result<(), ExportError> {
+        (**self).trim(offset, length)
+    }
+
+    fn flush(&self) -> Result<(), ExportError> {
+        (**self).flush()
+    }
+
+    fn flush_range(&self, offset: ByteLen, length: ByteLen) -> Result<(), ExportError> {
+        (**self).flush_range(offset, length)
+    }
+
+    fn block_status(
+        &self,
+        offset: ByteLen,
+        length: ByteLen,
+        visit: &mut BlockVisitor<'_>,
+    ) -> Result<(), ExportError> {
+        (**self).block_status(offset, length, visit)
+    }
+
+    fn knows_zeroes(&self) -> bool {
+        (**self).knows_zeroes()
+    }
+
+    fn contexts(&self) -> &[String] {
+        (**self).contexts()
+    }
+
+    fn context_status(
+        &self,
+        index: usize,
+        offset: ByteLen,
+        length: ByteLen,
+        visit: &mut ContextVisitor<'_>,
+    ) -> Result<(), ExportError> {
+        (**self).context_status(index, offset, length, visit)
     }
 }
 

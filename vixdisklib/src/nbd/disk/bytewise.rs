@@ -112,10 +112,6 @@ impl<D: Sectors> Bytewise<D> {
         self.disk.trim(range)
     }
 
-    pub(super) fn flush(&self) -> Result<(), ExportError> {
-        self.disk.flush()
-    }
-
     /// Reads a sector, lets `edit` change it, writes it back. The caller holds the lock.
     fn change(
         &self,
@@ -129,7 +125,7 @@ impl<D: Sectors> Bytewise<D> {
     }
 }
 
-fn length_of(buf: &[u8]) -> ByteLen {
+pub(super) fn length_of(buf: &[u8]) -> ByteLen {
     ByteLen::new(buf.len().try_into().expect("a usize has at most 64 bits"))
 }
 
@@ -143,7 +139,7 @@ fn whole_sectors(offset: ByteLen, length: ByteLen) -> Option<SectorRange> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nbd::export::BlockState;
+    use crate::nbd::disk::runs::State;
     use parking_lot::Mutex;
     use proptest::prelude::*;
 
@@ -190,7 +186,10 @@ mod tests {
         fn flush(&self) -> Result<(), ExportError> {
             Ok(())
         }
-        fn states(&self, _: SectorRange) -> impl Iterator<Item = (SectorRange, BlockState)> {
+        fn has_parents(&self) -> bool {
+            false
+        }
+        fn states(&self, _: SectorRange) -> impl Iterator<Item = (SectorRange, State)> {
             std::iter::empty()
         }
     }

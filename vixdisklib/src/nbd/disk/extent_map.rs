@@ -1,300 +1,235 @@
-//! What is allocated: kept in memory where it cannot change, asked for where it can.
+//! What is allocated: asked for once, kept in memory, and true whatever clients write.
+//!
+//! The disk is cut into windows, each of which is known as a whole or not at all. Who asks about an unknown window asks the
+//! disk with the window locked. A change takes the same lock once it is done and before it is answered: if it finds the
+//! window unknown, the disk is asked later and knows of the change; else it corrects what may be older.
 
 use std::ops::ControlFlow;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use disk_units::{ByteLen, Sector, SectorRange};
+use disk_units::{Sector, SectorCount, SectorRange};
+use parking_lot::RwLock;
 
-use super::bytewise::touched;
+use super::runs::{Run, Runs, State};
 use super::sectors::Sectors;
-use crate::nbd::export::{BlockState, BlockVisitor};
 
-/// The longest list that is kept, 16 MiB of it. A disk in more pieces is asked each time.
+/// The most runs that are kept, 16 MiB of them. Above that, windows are forgotten and asked for again.
 const MAX_RUNS: usize = 1 << 20;
 
-/// Sectors that are asked about first, 8 MiB of them.
-const FIRST_WINDOW: u64 = 1 << 14;
+/// The most windows, so that the windows of a large disk take no more than 1 MiB themselves.
+const MAX_WINDOWS: u64 = 1 << 14;
+
+/// Sectors of a window where the disk tells a little as quickly as it tells all: 64 MiB.
+const LEAST_WINDOW: u64 = 1 << 17;
+
+/// Sectors of a window where each question is slow and holds up reads: as many as `VixDiskLib_QueryAllocatedBlocks`
+/// answers at once, 524,288 chunks of 128 (Virtual Disk Programming Guide).
+const LEAST_SLOW_WINDOW: u64 = 1 << 26;
+
+/// Runs that are taken out of a window at once, to be shown while it is not locked.
+const PORTION: usize = 64;
 
 /// The allocation of a disk.
 #[derive(Debug)]
 pub(super) struct ExtentMap {
     disk: SectorRange,
-    /// Contents and allocation never change, so the list, once made, stays true.
-    fixed: bool,
+    window: SectorCount,
+    /// What is allocated together: a change of one sector may move all of such a block to the leaf.
+    block: SectorCount,
+    /// Whether small questions are quickly answered.
+    quick: bool,
     max_runs: usize,
-    /// All runs in order, or nothing if there are too many or the disk could not tell.
-    runs: OnceLock<Option<Vec<Run>>>,
-}
-
-/// Sectors of one state, from the end of the run before.
-#[derive(Clone, Copy, Debug)]
-struct Run {
-    end: Sector,
-    state: BlockState,
+    windows: Box<[RwLock<Option<Runs>>]>,
+    /// Runs in all windows.
+    kept: AtomicUsize,
+    /// The window that is forgotten next.
+    oldest: AtomicUsize,
 }
 
 impl ExtentMap {
-    pub(super) fn new(disk: SectorRange, fixed: bool) -> Self {
+    /// A map of which nothing is known yet. `quick` says that small questions are quickly answered; `block` is not zero.
+    pub(super) fn new(capacity: SectorCount, block: SectorCount, quick: bool) -> Self {
+        let least = if quick {
+            LEAST_WINDOW
+        } else {
+            LEAST_SLOW_WINDOW
+        };
+        let fair = capacity.get().div_ceil(MAX_WINDOWS);
+        let window = fair.max(least).next_multiple_of(LEAST_WINDOW);
+        let disk = SectorRange::whole(capacity);
+        let window = SectorCount::new(window);
         Self {
             disk,
-            fixed,
+            window,
+            block,
+            quick,
             max_runs: MAX_RUNS,
-            runs: OnceLock::new(),
+            windows: disk.pieces(window).map(|_| RwLock::default()).collect(),
+            kept: AtomicUsize::new(0),
+            oldest: AtomicUsize::new(0),
         }
     }
 
-    /// Visits the states of a range of bytes inside the disk, as [`Export::block_status`] asks.
-    ///
-    /// [`Export::block_status`]: crate::nbd::Export::block_status
+    /// Tells `visit` the runs of a range inside the disk, in order and without a gap: where each ends, and its state. The
+    /// last may reach beyond the range.
     pub(super) fn visit(
         &self,
         disk: &impl Sectors,
-        offset: ByteLen,
-        length: ByteLen,
-        visit: &mut BlockVisitor<'_>,
+        range: SectorRange,
+        visit: &mut dyn FnMut(Sector, State) -> ControlFlow<()>,
     ) {
-        let range = touched(offset, length);
-        let mut position = offset.get();
-        let mut step = |end: Sector, state| {
-            let end = end
-                .byte_offset()
-                .expect("the size in bytes was checked when the disk was exported")
-                .get();
-            if end <= position {
-                return ControlFlow::Continue(());
+        let mut position = range.start();
+        while position < range.end() {
+            let index = self.index_of(position);
+            let mut portion = [None; PORTION];
+            if let Some(runs) = &*self.windows[index].read() {
+                let taken = portion.iter_mut().zip(runs.from(position));
+                taken.for_each(|(place, run)| *place = Some(*run));
             }
-            let piece = ByteLen::new(end - position);
-            position = end;
-            visit(piece, state)
-        };
-        let flow = match self.runs(disk) {
-            Some(runs) => {
-                let first = runs.partition_point(|run| run.end <= range.start());
-                runs[first..]
-                    .iter()
-                    .take_while(|run| run.end < range.end())
-                    .try_for_each(|run| step(run.end, run.state))
-                    .map_continue(|()| state_at(runs, range))
+            if portion[0].is_none() {
+                self.ask(disk, index);
+                continue;
             }
-            None => windows(range)
-                .try_for_each(|window| {
-                    disk.states(window)
-                        .try_for_each(|(piece, state)| step(piece.end(), state))?;
-                    // What the disk did not tell is unknown.
-                    step(window.end(), BlockState::Data)
-                })
-                .map_continue(|()| BlockState::Data),
-        };
-        if let ControlFlow::Continue(last) = flow {
-            let _ = step(range.end(), last);
-        }
-    }
-
-    fn runs(&self, disk: &impl Sectors) -> Option<&[Run]> {
-        if !self.fixed {
-            return None;
-        }
-        self.runs.get_or_init(|| self.collect(disk)).as_deref()
-    }
-
-    fn collect(&self, disk: &impl Sectors) -> Option<Vec<Run>> {
-        let mut runs: Vec<Run> = Vec::new();
-        for (range, state) in disk.states(self.disk) {
-            let end = range.end();
-            let full = runs.len() >= self.max_runs;
-            match runs.last_mut() {
-                Some(last) if last.state == state => last.end = end,
-                _ if full => {
-                    tracing::info!(
-                        limit = self.max_runs,
-                        "too many extents to keep: they are asked for each time"
-                    );
-                    return None;
+            for Run { end, state } in portion.into_iter().flatten() {
+                if position >= range.end() || visit(end, state).is_break() {
+                    return;
                 }
-                _ => runs.push(Run { end, state }),
+                position = end;
             }
         }
-        let complete = runs.last().map_or(self.disk.start(), |run| run.end) == self.disk.end();
-        runs.shrink_to_fit();
-        complete.then_some(runs)
     }
-}
 
-/// Cuts a range into pieces that grow: a client that wants to know the first extent only, as qemu does, is not to
-/// wait until the disk has found all others.
-fn windows(range: SectorRange) -> impl Iterator<Item = SectorRange> {
-    let mut rest = range;
-    let mut size = FIRST_WINDOW;
-    std::iter::from_fn(move || {
-        let end = rest.start().get().saturating_add(size);
-        let (window, behind) = rest.split_at(Sector::new(end));
-        rest = behind;
-        size = size.saturating_mul(8);
-        (!window.is_empty()).then_some(window)
-    })
-}
+    /// Some or all of `range` was written, or may have been.
+    pub(super) fn wrote(&self, range: SectorRange) {
+        for (index, part) in self.parts(self.blocks_of(range)) {
+            let window = &self.windows[index];
+            let is_right = |runs: &Runs| runs.is_all(part, State::DATA);
+            if window.read().as_ref().is_none_or(is_right) {
+                continue;
+            }
+            let mut window = window.write();
+            if let Some(runs) = &mut *window {
+                let data = Runs::collect(part, std::iter::once((part, State::DATA)), 1);
+                self.put(runs, &data);
+            }
+            drop(window);
+            self.forget_some(index);
+        }
+    }
 
-/// The state of the last sector of `range`.
-fn state_at(runs: &[Run], range: SectorRange) -> BlockState {
-    let index = runs.partition_point(|run| run.end < range.end());
-    runs.get(index).map_or(BlockState::Data, |run| run.state)
+    /// `range` was zeroed or trimmed, or may have been: the disk is asked what that made of it. If it surely `is_zero`, what
+    /// the disk counts as data is known to be zero all the same. The caller lets nobody else change the range meanwhile.
+    pub(super) fn zeroed(&self, disk: &impl Sectors, range: SectorRange, is_zero: bool) {
+        if !self.quick && !is_zero {
+            return self.wrote(range);
+        }
+        for (index, part) in self.parts(self.blocks_of(range)) {
+            let mut window = self.windows[index].write();
+            if self.quick && part == self.range_of(index) {
+                self.forget(&mut window);
+            } else if let Some(runs) = &mut *window {
+                if self.quick {
+                    let now = Runs::collect(part, disk.states(part), self.max_runs);
+                    self.put(runs, &now);
+                }
+                if let Some(zero) = part.intersection(range).filter(|_| is_zero) {
+                    let known = runs
+                        .within(zero)
+                        .map(|(piece, state)| (piece, state.zeroed()));
+                    let known = Runs::collect(zero, known, self.max_runs);
+                    self.put(runs, &known);
+                }
+            }
+            drop(window);
+            self.forget_some(index);
+        }
+    }
+
+    /// Makes a window known, unless it became known meanwhile.
+    fn ask(&self, disk: &impl Sectors, index: usize) {
+        let mut window = self.windows[index].write();
+        if window.is_none() {
+            let range = self.range_of(index);
+            let runs = Runs::collect(range, disk.states(range), self.max_runs);
+            self.kept.fetch_add(runs.len(), Ordering::Relaxed);
+            *window = Some(runs);
+        }
+        drop(window);
+        self.forget_some(index);
+    }
+
+    fn put(&self, runs: &mut Runs, new: &Runs) {
+        let before = runs.len();
+        runs.replace(new);
+        self.kept.fetch_add(runs.len(), Ordering::Relaxed);
+        self.kept.fetch_sub(before, Ordering::Relaxed);
+    }
+
+    fn forget(&self, window: &mut Option<Runs>) {
+        let runs = window.take().map_or(0, |runs| runs.len());
+        self.kept.fetch_sub(runs, Ordering::Relaxed);
+    }
+
+    /// Forgets windows in turn until the others fit, but for the one that is in use.
+    fn forget_some(&self, in_use: usize) {
+        for _ in 0..self.windows.len() {
+            if self.kept.load(Ordering::Relaxed) <= self.max_runs {
+                return;
+            }
+            let index = self.oldest.fetch_add(1, Ordering::Relaxed) % self.windows.len();
+            if index == in_use {
+                continue;
+            }
+            if let Some(mut window) = self.windows[index].try_write() {
+                self.forget(&mut window);
+            }
+        }
+    }
+
+    /// The blocks that lie in `range` as a whole; the last one of the disk may be short.
+    pub(super) fn whole_blocks(&self, range: SectorRange) -> SectorRange {
+        let block = self.block.get();
+        let start = range.start().get().div_ceil(block).saturating_mul(block);
+        let end = if range.end() == self.disk.end() {
+            range.end()
+        } else {
+            Sector::new(range.end().get() / block * block)
+        };
+        SectorRange::between(Sector::new(start), end).unwrap_or_default()
+    }
+
+    /// The blocks that `range` touches.
+    fn blocks_of(&self, range: SectorRange) -> SectorRange {
+        let block = self.block.get();
+        let start = range.start().get() / block * block;
+        let end = range.end().get().div_ceil(block).saturating_mul(block);
+        SectorRange::between(Sector::new(start), Sector::new(end))
+            .and_then(|blocks| blocks.intersection(self.disk))
+            .unwrap_or_default()
+    }
+
+    /// The windows that `range`, which lies inside the disk, touches, and its part in each.
+    fn parts(&self, range: SectorRange) -> impl Iterator<Item = (usize, SectorRange)> {
+        let mut rest = range;
+        std::iter::from_fn(move || {
+            let index = (!rest.is_empty()).then(|| self.index_of(rest.start()))?;
+            let (part, behind) = rest.split_at(self.range_of(index).end());
+            rest = behind;
+            Some((index, part))
+        })
+    }
+
+    fn index_of(&self, sector: Sector) -> usize {
+        usize::try_from(sector.get() / self.window.get()).expect("there are few windows")
+    }
+
+    fn range_of(&self, index: usize) -> SectorRange {
+        let start = self.window.get() * index as u64;
+        let (_, behind) = self.disk.split_at(Sector::new(start));
+        let end = start.saturating_add(self.window.get());
+        behind.split_at(Sector::new(end)).0
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::nbd::export::{ExportError, ZeroRequest};
-    use disk_units::SectorCount;
-    use std::cell::Cell;
-
-    /// A disk that is nothing but its states, by sector, and may stop telling them.
-    struct Map {
-        states: Vec<BlockState>,
-        known: usize,
-        asked: Cell<usize>,
-    }
-
-    impl Sectors for Map {
-        fn read_at(&self, _: Sector, _: &mut [u8]) -> Result<(), ExportError> {
-            unreachable!("no contents")
-        }
-        fn write_at(&self, _: Sector, _: &[u8]) -> Result<(), ExportError> {
-            unreachable!("no contents")
-        }
-        fn write_zeroes(&self, _: SectorRange, _: ZeroRequest) -> Result<(), ExportError> {
-            unreachable!("no contents")
-        }
-        fn trim(&self, _: SectorRange) -> Result<(), ExportError> {
-            unreachable!("no contents")
-        }
-        fn flush(&self) -> Result<(), ExportError> {
-            Ok(())
-        }
-        fn states(&self, range: SectorRange) -> impl Iterator<Item = (SectorRange, BlockState)> {
-            self.asked.set(self.asked.get() + 1);
-            (range.start().get()..range.end().get())
-                .take_while(|sector| *sector < self.known as u64)
-                .map(|sector| {
-                    let one = SectorRange::new(Sector::new(sector), SectorCount::new(1)).unwrap();
-                    (one, self.states[usize::try_from(sector).unwrap()])
-                })
-        }
-    }
-
-    const PATTERN: &[u8] = b"ddhhhzdhdddd";
-
-    fn disk(known: usize) -> Map {
-        let state = |byte: &u8| match byte {
-            b'd' => BlockState::Data,
-            b'z' => BlockState::Zero,
-            _ => BlockState::Hole,
-        };
-        Map {
-            states: PATTERN.iter().map(state).collect(),
-            known,
-            asked: Cell::new(0),
-        }
-    }
-
-    /// The states of each byte of a range as the map tells them.
-    fn told(map: &ExtentMap, disk: &Map, offset: u64, length: u64) -> Vec<BlockState> {
-        let mut states = Vec::new();
-        map.visit(
-            disk,
-            ByteLen::new(offset),
-            ByteLen::new(length),
-            &mut |piece, state| {
-                assert!(!piece.is_zero());
-                states.resize(states.len() + usize::try_from(piece.get()).unwrap(), state);
-                ControlFlow::Continue(())
-            },
-        );
-        states
-    }
-
-    fn whole() -> SectorRange {
-        SectorRange::whole(SectorCount::new(PATTERN.len() as u64))
-    }
-
-    #[test]
-    fn kept_and_asked_maps_tell_the_same_and_the_truth() {
-        let disk = disk(PATTERN.len());
-        for map in [
-            ExtentMap::new(whole(), true),
-            ExtentMap::new(whole(), false),
-        ] {
-            for offset in (0..6144_u64).step_by(100) {
-                for length in [1, 511, 512, 700, 3000, 6144] {
-                    let length = u64::min(length, 6144 - offset);
-                    let states = told(&map, &disk, offset, length);
-                    assert!(states.len() as u64 >= length);
-                    for (byte, state) in states.iter().enumerate() {
-                        let sector = (usize::try_from(offset).unwrap() + byte) / 512;
-                        assert_eq!(*state, disk.states[sector]);
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn windows_grow_and_cover_the_range() {
-        let range = SectorRange::new(Sector::new(5), SectorCount::new(1 << 20)).unwrap();
-        let all: Vec<_> = windows(range).collect();
-        assert_eq!(all[0].count().get(), FIRST_WINDOW);
-        assert_eq!(all[1].count().get(), FIRST_WINDOW * 8);
-        assert_eq!(all.len(), 3);
-        let mut end = range.start();
-        for window in all {
-            assert_eq!(window.start(), end);
-            end = window.end();
-        }
-        assert_eq!(end, range.end());
-    }
-
-    #[test]
-    fn a_fixed_map_is_asked_for_once() {
-        let disk = disk(PATTERN.len());
-        let map = ExtentMap::new(whole(), true);
-        told(&map, &disk, 0, 6144);
-        told(&map, &disk, 512, 1);
-        assert_eq!(disk.asked.get(), 1);
-    }
-
-    #[test]
-    fn too_many_runs_are_not_kept() {
-        let disk = disk(PATTERN.len());
-        let mut map = ExtentMap::new(whole(), true);
-        map.max_runs = 5;
-        let states = told(&map, &disk, 0, 6144);
-        assert_eq!(states[512 * 7], BlockState::Hole);
-        assert!(map.runs.get().unwrap().is_none());
-    }
-
-    #[test]
-    fn what_the_disk_does_not_tell_is_data() {
-        let disk = disk(4);
-        for map in [
-            ExtentMap::new(whole(), true),
-            ExtentMap::new(whole(), false),
-        ] {
-            let states = told(&map, &disk, 1024, 2048);
-            assert_eq!(states[..1024], [BlockState::Hole; 1024]);
-            assert_eq!(states[1024..], [BlockState::Data; 1024]);
-        }
-    }
-
-    #[test]
-    fn a_visitor_may_break_off() {
-        let disk = disk(PATTERN.len());
-        for fixed in [true, false] {
-            let map = ExtentMap::new(whole(), fixed);
-            let mut count = 0;
-            map.visit(&disk, ByteLen::ZERO, ByteLen::new(6144), &mut |_, _| {
-                count += 1;
-                ControlFlow::Break(())
-            });
-            assert_eq!(count, 1);
-        }
-    }
-}
+mod tests;

@@ -2,6 +2,7 @@
 
 use disk_units::{Sector, SectorRange};
 
+use super::runs::State;
 use crate::nbd::ErrorNumber;
 use crate::nbd::export::{BlockState, ExportError, ZeroRequest};
 use crate::{Context, Error, ErrorKind, SharedDisk, ZeroMode};
@@ -14,8 +15,11 @@ pub(super) trait Sectors {
     fn trim(&self, range: SectorRange) -> Result<(), ExportError>;
     fn flush(&self) -> Result<(), ExportError>;
 
+    /// Whether other disks may show through this one.
+    fn has_parents(&self) -> bool;
+
     /// The states of a range in order, without gap; they end early when the disk cannot tell any further.
-    fn states(&self, range: SectorRange) -> impl Iterator<Item = (SectorRange, BlockState)>;
+    fn states(&self, range: SectorRange) -> impl Iterator<Item = (SectorRange, State)>;
 }
 
 impl Sectors for SharedDisk {
@@ -53,7 +57,11 @@ impl Sectors for SharedDisk {
         Self::flush(self).map_err(|error| tell(&error, "flushing"))
     }
 
-    fn states(&self, range: SectorRange) -> impl Iterator<Item = (SectorRange, BlockState)> {
+    fn has_parents(&self) -> bool {
+        self.info().links > 1
+    }
+
+    fn states(&self, range: SectorRange) -> impl Iterator<Item = (SectorRange, State)> {
         let extents = self
             .extents(range)
             .inspect_err(report)
@@ -61,13 +69,18 @@ impl Sectors for SharedDisk {
             .flatten();
         extents.map_while(|extent| {
             let extent = extent.inspect_err(report).ok()?;
-            let state = match (extent.allocated, extent.zero) {
+            let block = match (extent.allocated, extent.zero) {
                 // Not allocated but not known to be zero means that nobody can tell what a reader gets.
                 (_, false) => BlockState::Data,
                 (true, true) => BlockState::Zero,
                 (false, true) => BlockState::Hole,
             };
-            Some((extent.range, state))
+            let depth = if extent.allocated {
+                extent.depth.saturating_add(1)
+            } else {
+                0
+            };
+            Some((extent.range, State { block, depth }))
         })
     }
 }

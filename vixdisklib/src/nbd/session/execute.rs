@@ -165,14 +165,17 @@ fn perform(
             export.trim(offset, length)?;
             fua
         }
-        Command::Flush => true,
+        Command::Flush => {
+            export.flush()?;
+            false
+        }
         Command::Cache | Command::Nothing => false,
         Command::Read { .. } | Command::BlockStatus { .. } => {
             unreachable!("these have answers and are dealt with above")
         }
     };
     if fua {
-        export.flush()?;
+        export.flush_range(offset, length)?;
     }
     Ok(Outcome::Done)
 }

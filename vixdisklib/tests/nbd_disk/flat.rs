@@ -1,19 +1,15 @@
-//! A real disk as an export: bytes on top of sectors, the map, and what clients are told of failures.
-
-#![cfg(all(unix, feature = "nbd", feature = "embedded"))]
-#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
-
-mod nbd_support;
+//! A disk of one flat file: clients side by side, what stays as it is, and what clients are told of failures.
 
 use std::fs::{self, File};
-use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
-use nbd_support::{Client, pattern};
 use vixdisklib::nbd::{BlockState, DiskExport, ErrorNumber, Export, Server, ZeroRequest};
 use vixdisklib::{ByteLen, Library, OpenFlags, SharedDisk};
+
+use crate::nbd_support::{Client, pattern};
+use crate::world::{map, one_library};
 
 /// A disk of one flat file, made by hand.
 struct Flat {
@@ -24,8 +20,7 @@ struct Flat {
 
 impl Flat {
     fn new(contents: &[u8]) -> Self {
-        static LIBRARY: Mutex<()> = Mutex::new(());
-        let library = LIBRARY.lock().unwrap_or_else(PoisonError::into_inner);
+        let library = one_library();
         let dir = tempfile::tempdir().unwrap();
         let sectors = contents.len() / 512;
         fs::write(dir.path().join("disk-flat.vmdk"), contents).unwrap();
@@ -129,22 +124,6 @@ fn a_read_only_disk_stays_as_it_is() {
     assert_eq!(client.reply(), (0, 2));
     assert!(client.read(1000) == bytes[..1000]);
     assert!(fs::read(flat.data()).unwrap() == bytes);
-}
-
-/// The states of a whole export, as lengths and states with neighbours merged.
-fn map(export: &DiskExport) -> Vec<(u64, BlockState)> {
-    let mut map: Vec<(u64, BlockState)> = Vec::new();
-    let visit = &mut |length: ByteLen, state| {
-        match map.last_mut() {
-            Some(last) if last.1 == state => last.0 += length.get(),
-            _ => map.push((length.get(), state)),
-        }
-        ControlFlow::Continue(())
-    };
-    export
-        .block_status(ByteLen::ZERO, export.size(), visit)
-        .unwrap();
-    map
 }
 
 #[test]
