@@ -1,16 +1,16 @@
-//! Numbers about a running server.
+//! Numbers about a running server and its exports.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What a server has done so far.
+/// What a server has done so far, or what was done for one export of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
-    /// Connections accepted, refused ones included.
+    /// Connections accepted, refused ones included. For an export: those that chose it.
     pub connections: u64,
     /// Connections open now.
     pub connections_open: u64,
-    /// Requests read from clients in the transmission phase.
+    /// Requests carried out or refused in the transmission phase.
     pub requests: u64,
     /// Requests answered with an error.
     pub errors: u64,
@@ -32,6 +32,12 @@ pub(super) struct LiveCounters {
 }
 
 impl LiveCounters {
+    /// Counts a connection as open until the result is dropped.
+    pub(super) fn one_more_open(&self) -> impl Drop + '_ {
+        self.connections_open.add(1);
+        Present(self)
+    }
+
     pub(super) fn snapshot(&self) -> Counters {
         Counters {
             connections: self.connections.value(),
@@ -44,6 +50,14 @@ impl LiveCounters {
     }
 }
 
+struct Present<'a>(&'a LiveCounters);
+
+impl Drop for Present<'_> {
+    fn drop(&mut self) {
+        self.0.connections_open.subtract(1);
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Count(AtomicU64);
 
@@ -52,7 +66,7 @@ impl Count {
         self.0.fetch_add(amount, Ordering::Relaxed);
     }
 
-    pub(super) fn subtract(&self, amount: u64) {
+    fn subtract(&self, amount: u64) {
         self.0.fetch_sub(amount, Ordering::Relaxed);
     }
 

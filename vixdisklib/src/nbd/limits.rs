@@ -16,10 +16,23 @@ use super::features::Features;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Connections at one time; one more is closed at once. Default 100.
+    /// Connections at one time. When one more comes, the one that has been negotiating for longest is closed; if all
+    /// have chosen an export, the new one is. Default 100.
     pub connections: usize,
+    /// The same for connections from one network address, so that one machine cannot take all places. Default: as many
+    /// as [`connections`](Limits::connections) allows.
+    pub connections_per_address: usize,
     /// Time from accepting a connection until its client has chosen an export. Default 10 s.
     pub handshake_timeout: Duration,
+    /// Time for which a client may take nothing of what it is sent before it is cut off; none for ever. It costs only
+    /// its own connection until then. Default 60 s.
+    pub write_timeout: Option<Duration>,
+    /// Time for which a client may send nothing before it is cut off, also while it waits for an answer; none for ever.
+    /// Not for clients on a pair of descriptors. Default none.
+    pub idle_timeout: Option<Duration>,
+    /// Time after which the machine of a silent TCP client is asked whether it is still there, in whole seconds up to
+    /// 32767; it is given up after as long again without an answer. None leaves dead clients connected. Default 60 s.
+    pub keepalive: Option<Duration>,
     /// Options one client may send before it chooses an export, on top of 4 for each export. Default 32.
     pub options: u32,
     /// Bytes of data of one option that are looked at. Longer ones are skipped and refused, up to 1 MiB; beyond
@@ -60,7 +73,11 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 100,
+            connections_per_address: usize::MAX,
             handshake_timeout: Duration::from_secs(10),
+            write_timeout: Some(Duration::from_secs(60)),
+            idle_timeout: None,
+            keepalive: Some(Duration::from_secs(60)),
             options: 32,
             option_data: 64 << 10,
             context_queries: 1024,

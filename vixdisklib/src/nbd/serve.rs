@@ -1,28 +1,39 @@
 //! Sockets: who may connect, one thread for each client, an orderly end.
 
+mod connections;
+mod error;
+mod handle;
+mod inherited;
 mod listener;
+mod pipe_pair;
 mod stream;
 mod supervisor;
 mod unix_socket;
 mod uri;
+#[cfg(target_os = "linux")]
+mod vsock;
 
 use std::collections::HashSet;
-use std::io;
+use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
-use super::counters::Counters;
-use super::export::{Export, ExportError};
+use super::export::Export;
 use super::limits::Limits;
 use super::session::Shared;
+use super::source::ExportSource;
 use super::table::{Entry, ExportTable};
-use super::wire::MAX_STRING;
+pub use error::ServerError;
+pub use handle::ServerHandle;
+pub use inherited::{InheritedSocket, inherited_sockets};
 use listener::Listener;
-use supervisor::{Supervisor, Waker};
+use stream::Stream;
+use supervisor::Supervisor;
 
 /// What a server will serve, where and within which limits; [`start`](Server::start) makes it run.
 ///
@@ -51,18 +62,39 @@ use supervisor::{Supervisor, Waker};
 /// disk.close()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Default)]
+#[derive(Default)]
 #[must_use]
 pub struct Server {
     exports: Vec<Entry>,
+    default_export: Option<String>,
+    source: Option<Box<dyn ExportSource>>,
     endpoints: Vec<Endpoint>,
+    stop_after_last: bool,
     limits: Limits,
 }
 
-#[derive(Clone, Debug)]
+impl fmt::Debug for Server {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Server")
+            .field("exports", &self.exports)
+            .field("endpoints", &self.endpoints)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
 enum Endpoint {
     Unix(PathBuf),
     Tcp(SocketAddr),
+    #[cfg(target_os = "linux")]
+    Vsock(u32),
+    Inherited(OwnedFd),
+    Connection {
+        input: OwnedFd,
+        output: Option<OwnedFd>,
+    },
 }
 
 impl Server {
@@ -74,16 +106,37 @@ impl Server {
     /// Adds an export. Clients ask for it by `name`; if it is the only one, also by the empty name. The
     /// `description` is for people and may be empty.
     pub fn export(
-        mut self,
+        self,
         name: impl Into<String>,
         description: impl Into<String>,
         export: impl Export + 'static,
     ) -> Self {
-        self.exports.push(Entry {
-            name: name.into(),
-            description: description.into(),
-            export: Arc::new(export),
-        });
+        self.shared_export(name, description, Arc::new(export))
+    }
+
+    /// The same as [`export`](Server::export) for an export that others use too, perhaps other servers or the same one
+    /// under another name.
+    pub fn shared_export(
+        mut self,
+        name: impl Into<String>,
+        description: impl Into<String>,
+        export: Arc<dyn Export>,
+    ) -> Self {
+        let entry = Entry::new(name.into(), description.into(), export);
+        self.exports.push(entry);
+        self
+    }
+
+    /// Says which export the empty name stands for, which is what clients ask for that name none. Without it, and with
+    /// several exports of which none has the empty name, such clients are refused.
+    pub fn default_export(mut self, name: impl Into<String>) -> Self {
+        self.default_export = Some(name.into());
+        self
+    }
+
+    /// Asks `source` for exports that were not added one by one. Replaces the source if there was one.
+    pub fn source(mut self, source: impl ExportSource + 'static) -> Self {
+        self.source = Some(Box::new(source));
         self
     }
 
@@ -101,6 +154,52 @@ impl Server {
         self
     }
 
+    /// Listens at a port for virtual machines on this host, or inside one for its host (`AF_VSOCK`, Linux). Port
+    /// `u32::MAX` takes any free one. Everybody on the other side can connect.
+    #[cfg(target_os = "linux")]
+    pub fn listen_vsock(mut self, port: u32) -> Self {
+        self.endpoints.push(Endpoint::Vsock(port));
+        self
+    }
+
+    /// Accepts clients at a stream socket that listens already: of [`inherited_sockets`], or any other
+    /// `UnixListener`, `TcpListener` or `OwnedFd`. A file that belongs to it is left alone at the end.
+    pub fn listen_socket(mut self, socket: impl Into<OwnedFd>) -> Self {
+        self.endpoints.push(Endpoint::Inherited(socket.into()));
+        self
+    }
+
+    /// Serves one client that is connected already: a `UnixStream`, `TcpStream` or `OwnedFd`. A server that has only
+    /// such clients, and no address, stops when the last one has left.
+    pub fn connection(mut self, stream: impl Into<OwnedFd>) -> Self {
+        self.endpoints.push(Endpoint::Connection {
+            input: stream.into(),
+            output: None,
+        });
+        self
+    }
+
+    /// The same as [`connection`](Server::connection) for a client on two descriptors, such as standard input and
+    /// output, each a pipe or a socket; both may be the same socket, as with `inetd`.
+    pub fn connection_pair(
+        mut self,
+        input: impl Into<OwnedFd>,
+        output: impl Into<OwnedFd>,
+    ) -> Self {
+        self.endpoints.push(Endpoint::Connection {
+            input: input.into(),
+            output: Some(output.into()),
+        });
+        self
+    }
+
+    /// Stops by itself when the last client has left that had chosen an export, as [`ServerHandle::stop`] does. Clients
+    /// that only list exports or hang up before do not count.
+    pub fn stop_after_last_client(mut self) -> Self {
+        self.stop_after_last = true;
+        self
+    }
+
     /// Replaces the limits.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
@@ -114,189 +213,78 @@ impl Server {
     pub fn start(self) -> Result<ServerHandle, ServerError> {
         self.check()?;
         let mut listeners = Vec::new();
-        for endpoint in &self.endpoints {
-            listeners.push(match endpoint {
-                Endpoint::Unix(path) => Listener::unix(path)?,
-                Endpoint::Tcp(address) => Listener::tcp(*address)?,
-            });
+        let mut streams = Vec::new();
+        for endpoint in self.endpoints {
+            match endpoint {
+                Endpoint::Unix(path) => listeners.push(Listener::unix(&path)?),
+                Endpoint::Tcp(address) => listeners.push(Listener::tcp(address)?),
+                #[cfg(target_os = "linux")]
+                Endpoint::Vsock(port) => listeners.push(Listener::vsock(port)?),
+                Endpoint::Inherited(socket) => listeners.push(Listener::inherited(socket)?),
+                Endpoint::Connection { input, output } => {
+                    streams.push(Stream::connected(input, output, &self.limits)?);
+                }
+            }
         }
-        let names = self.exports.iter().map(|entry| entry.name.as_str());
+        let mut names: Vec<&str> = self.exports.iter().map(|entry| &*entry.name).collect();
+        if names.is_empty() {
+            names.push("");
+        }
         let uris = listeners
             .iter()
-            .flat_map(|listener| names.clone().map(|name| listener.uri(name)))
+            .flat_map(|listener| names.iter().filter_map(|name| listener.uri(name)))
             .collect();
         let tcp_addresses = listeners.iter().filter_map(Listener::tcp_address).collect();
-        let shared = Arc::new(Shared::new(ExportTable::new(self.exports), self.limits));
-        let (supervisor, waker) =
-            Supervisor::new(Arc::clone(&shared), listeners).map_err(ServerError::Resources)?;
-        let thread = std::thread::Builder::new()
-            .name("nbd-server".to_owned())
-            .spawn(move || supervisor.run())
+        let exports = ExportTable::new(self.exports, self.default_export, self.source);
+        let shared = Arc::new(Shared::new(exports, self.limits));
+        let stop_after_last = self.stop_after_last || listeners.is_empty();
+        let (supervisor, waker) = Supervisor::new(Arc::clone(&shared), listeners, stop_after_last)
             .map_err(ServerError::Resources)?;
+        let stopped = Arc::new(AtomicBool::new(false));
+        let thread = {
+            let stopped = Arc::clone(&stopped);
+            std::thread::Builder::new()
+                .name("nbd-server".to_owned())
+                .spawn(move || {
+                    let result = supervisor.run(streams);
+                    stopped.store(true, Ordering::Release);
+                    result
+                })
+                .map_err(ServerError::Resources)?
+        };
         Ok(ServerHandle {
             uris,
             tcp_addresses,
             shared,
             waker,
+            stopped,
             thread: Mutex::new(Some(thread)),
         })
     }
 
     fn check(&self) -> Result<(), ServerError> {
-        if self.exports.is_empty() || self.endpoints.is_empty() {
+        let nothing = self.exports.is_empty() && self.source.is_none();
+        if nothing || self.endpoints.is_empty() {
             return Err(ServerError::Nothing);
         }
         let mut names = HashSet::new();
         for entry in &self.exports {
             let name = &entry.name;
-            let texts = [name, &entry.description];
-            if texts
-                .iter()
-                .any(|text| text.len() > MAX_STRING || text.contains('\0'))
-            {
+            if !entry.is_sendable() {
                 return Err(ServerError::BadText);
             }
             if !names.insert(name) {
                 return Err(ServerError::SameName { name: name.clone() });
             }
-            if i64::try_from(entry.export.size().get()).is_err() {
+            if entry.is_too_large() {
                 return Err(ServerError::TooLarge { name: name.clone() });
             }
         }
-        Ok(())
-    }
-}
-
-/// A running server; `Sync`, so one thread may wait while another stops it. Dropping it stops the server and waits,
-/// as [`stop`](ServerHandle::stop) and [`wait`](ServerHandle::wait) do, and then lets go of the exports.
-#[derive(Debug)]
-pub struct ServerHandle {
-    uris: Vec<String>,
-    tcp_addresses: Vec<SocketAddr>,
-    shared: Arc<Shared>,
-    waker: Waker,
-    thread: Mutex<Option<JoinHandle<Result<(), ServerError>>>>,
-}
-
-impl ServerHandle {
-    /// Where clients find the exports: for each address in the order they were added, each export. The port is the
-    /// real one, also if port 0 was asked for.
-    #[must_use]
-    pub fn uris(&self) -> &[String] {
-        &self.uris
-    }
-
-    /// The TCP addresses that the server listens at, in the order they were added, with their real ports.
-    #[must_use]
-    pub fn tcp_addresses(&self) -> &[SocketAddr] {
-        &self.tcp_addresses
-    }
-
-    /// What the server has done so far.
-    #[must_use]
-    pub fn counters(&self) -> Counters {
-        self.shared.counters.snapshot()
-    }
-
-    /// Begins to stop and returns at once: nobody can connect any more, requests that run are finished and
-    /// answered, later ones are refused with `ESHUTDOWN`, exports are flushed. Clients that do not take their
-    /// answers within [`Limits::grace`] are cut off.
-    pub fn stop(&self) {
-        self.shared.begin_stop();
-        self.waker.wake();
-    }
-
-    /// Waits until the server has stopped, which only [`stop`](ServerHandle::stop) makes it do.
-    ///
-    /// # Errors
-    /// [`ServerError::Flush`] if an export could not be made durable at the end. Only the first call tells.
-    /// [`ServerError::Panicked`] if an export panicked in that.
-    pub fn wait(&self) -> Result<(), ServerError> {
-        // Held while waiting, so that whoever else waits does so as long.
-        let mut thread = self.thread.lock();
-        match thread.take() {
-            Some(thread) => thread.join().unwrap_or(Err(ServerError::Panicked)),
-            None => Ok(()),
+        match &self.default_export {
+            Some(name) if self.source.is_none() && !names.contains(name) => {
+                Err(ServerError::NoSuchDefault { name: name.clone() })
+            }
+            _ => Ok(()),
         }
-    }
-}
-
-impl Drop for ServerHandle {
-    fn drop(&mut self) {
-        self.stop();
-        if let Err(error) = self.wait() {
-            tracing::error!(%error, "stopping on drop");
-        }
-    }
-}
-
-/// Why a server could not start, or what went wrong at its end.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ServerError {
-    /// There is no export, or no address to listen at.
-    #[error("a server needs an export and an address to listen at")]
-    Nothing,
-    /// A name or a description of an export cannot be sent to clients.
-    #[error("the name or description of an export is longer than 4096 bytes or has a NUL in it")]
-    BadText,
-    /// Two exports have the same name.
-    #[error("there are two exports with the name {name:?}")]
-    SameName {
-        /// The name.
-        name: String,
-    },
-    /// An export has 2^63 bytes or more.
-    #[error("export {name:?} is too large for clients")]
-    TooLarge {
-        /// The name of the export.
-        name: String,
-    },
-    /// An address or a socket path cannot be listened at.
-    #[error("cannot listen at {address}")]
-    Listen {
-        /// The address, or the path of the socket.
-        address: String,
-        /// The cause.
-        source: io::Error,
-    },
-    /// Another server listens at the socket.
-    #[error("cannot listen at {}: another server does already", path.display())]
-    SocketInUse {
-        /// The path of the socket.
-        path: PathBuf,
-    },
-    /// There is something at the path that is not a socket.
-    #[error("cannot listen at {}: it exists and is not a socket", path.display())]
-    NotASocket {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The system has no thread or descriptor left.
-    #[error("cannot start the server")]
-    Resources(#[source] io::Error),
-    /// An export could not be flushed when the server stopped: late writes may be lost.
-    #[error("flushing export {name:?} at the end failed")]
-    Flush {
-        /// The name of the export.
-        name: String,
-        /// The cause.
-        source: ExportError,
-    },
-    /// The server, or an export that it flushed, panicked: late writes may be lost.
-    #[error("the server ended by a panic")]
-    Panicked,
-}
-
-impl ServerError {
-    fn listen(address: impl Into<String>, source: io::Error) -> Self {
-        Self::Listen {
-            address: address.into(),
-            source,
-        }
-    }
-
-    fn listen_path(path: &Path, source: io::Error) -> Self {
-        Self::listen(path.display().to_string(), source)
     }
 }

@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::counters::LiveCounters;
 use super::limits::Limits;
-use super::table::ExportTable;
+use super::table::{Entry, ExportTable};
 use input::Input;
 
 /// The two directions of a connection, each used by one thread at a time.
@@ -84,6 +84,11 @@ impl Shared {
         }
     }
 
+    /// What is counted for the server, and for the export.
+    pub(super) fn counters_of<'a>(&'a self, export: &'a Entry) -> [&'a LiveCounters; 2] {
+        [&self.counters, &export.counters]
+    }
+
     /// From now on new requests are refused, and those that run are finished.
     pub(super) fn begin_stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
@@ -120,16 +125,19 @@ pub(super) enum SessionError {
 }
 
 /// Serves one client until it leaves, misbehaves, or the server stops. `on_transmission` runs once, when the
-/// client has chosen an export.
+/// client has chosen an export and does not know yet that it got it.
 pub(super) fn run<S: ByteStream>(
     stream: &S,
     shared: &Shared,
     on_transmission: impl FnOnce(&str),
 ) -> Result<(), SessionError> {
     let mut input = Input::new(stream);
-    let Some(negotiated) = handshake::negotiate(&mut input, stream, shared)? else {
+    let Some(negotiated) = handshake::negotiate(&mut input, stream, shared, on_transmission)?
+    else {
         return Ok(());
     };
-    on_transmission(&shared.exports.entry(negotiated.export).name);
+    let counters = &negotiated.export.counters;
+    counters.connections.add(1);
+    let _present = counters.one_more_open();
     transmission::run(input, stream, shared, &negotiated)
 }

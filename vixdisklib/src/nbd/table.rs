@@ -1,20 +1,26 @@
 //! The exports of a server, by name.
 
+mod opened;
+
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::export::Export;
+use super::counters::LiveCounters;
+use super::export::{ErrorNumber, Export, ExportError};
+use super::source::{ExportSource, Listed};
+use super::wire::MAX_STRING;
 use super::wire::handshake::TransmissionFlags;
-
-/// Where an entry stands in its table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ExportIndex(usize);
+use opened::{OpenExports, Opened};
 
 /// One export and what it is called.
 pub(super) struct Entry {
     pub(super) name: String,
     pub(super) description: String,
+    pub(super) counters: LiveCounters,
     pub(super) export: Arc<dyn Export>,
+    /// For an export that a source found. After `export`, because only when that is gone the next may be opened.
+    opened: Option<Opened>,
 }
 
 impl fmt::Debug for Entry {
@@ -28,6 +34,16 @@ impl fmt::Debug for Entry {
 }
 
 impl Entry {
+    pub(super) fn new(name: String, description: String, export: Arc<dyn Export>) -> Self {
+        Self {
+            name,
+            description,
+            counters: LiveCounters::default(),
+            export,
+            opened: None,
+        }
+    }
+
     /// The flags of this export for a session in which structured replies were negotiated or not. Both INFO and
     /// GO answer with this, so they agree.
     pub(super) fn flags(&self, structured: bool) -> TransmissionFlags {
@@ -46,29 +62,152 @@ impl Entry {
         flags.set(TransmissionFlags::SEND_DF, structured);
         flags
     }
+
+    /// Whether clients can be told of it.
+    pub(super) fn is_sendable(&self) -> bool {
+        is_text(&self.name) && is_text(&self.description)
+    }
+
+    /// Whether its size fits what clients calculate with.
+    pub(super) fn is_too_large(&self) -> bool {
+        i64::try_from(self.export.size().get()).is_err()
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        if let Some(opened) = &self.opened
+            && let Err(error) = self.export.flush()
+        {
+            tracing::error!(export = self.name, %error, "flushing as the last client leaves");
+            opened.note_failure(&self.name, error);
+        }
+    }
+}
+
+fn is_text(text: &str) -> bool {
+    text.len() <= MAX_STRING && !text.contains('\0')
+}
+
+/// Why a client gets no export.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum NotServed {
+    /// There is none of that name.
+    Unknown,
+    /// There is one, but it could not be opened.
+    Failed(ExportError),
 }
 
 /// All exports. Names come from the network and are matched exactly, never as paths.
-#[derive(Debug)]
-pub(super) struct ExportTable(Vec<Entry>);
+pub(super) struct ExportTable {
+    entries: Vec<Arc<Entry>>,
+    /// What the empty name stands for.
+    default: Option<String>,
+    source: Option<Box<dyn ExportSource>>,
+    open: Arc<OpenExports>,
+}
 
-impl ExportTable {
-    pub(super) fn new(entries: Vec<Entry>) -> Self {
-        Self(entries)
-    }
-
-    pub(super) fn entries(&self) -> &[Entry] {
-        &self.0
-    }
-
-    pub(super) fn entry(&self, index: ExportIndex) -> &Entry {
-        &self.0[index.0]
-    }
-
-    /// Finds an export. The empty name stands for the only export, whatever it is called.
-    pub(super) fn find(&self, name: &str) -> Option<ExportIndex> {
-        let exact = self.0.iter().position(|entry| entry.name == name);
-        let only = (name.is_empty() && self.0.len() == 1).then_some(0);
-        exact.or(only).map(ExportIndex)
+impl fmt::Debug for ExportTable {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("ExportTable")
+            .field("entries", &self.entries)
+            .field("default", &self.default)
+            .field("source", &self.source.is_some())
+            .finish_non_exhaustive()
     }
 }
+
+impl ExportTable {
+    pub(super) fn new(
+        entries: Vec<Entry>,
+        default: Option<String>,
+        source: Option<Box<dyn ExportSource>>,
+    ) -> Self {
+        Self {
+            entries: entries.into_iter().map(Arc::new).collect(),
+            default,
+            source,
+            open: Arc::default(),
+        }
+    }
+
+    /// The exports that are there all the time.
+    pub(super) fn entries(&self) -> &[Arc<Entry>] {
+        &self.entries
+    }
+
+    /// All exports that clients can use without opening one: those of the source only while they are in use.
+    pub(super) fn all_open(&self) -> Vec<Arc<Entry>> {
+        let mut all = self.entries.clone();
+        all.extend(self.open.entries());
+        all
+    }
+
+    /// What clients are told when they ask for a list.
+    pub(super) fn list(&self) -> Vec<Listed> {
+        let entries = self.entries.iter();
+        let mut list: Vec<_> = entries
+            .map(|entry| Listed::new(&entry.name, &entry.description))
+            .collect();
+        if let Some(source) = &self.source {
+            let found = catch_unwind(AssertUnwindSafe(|| source.list())).unwrap_or_else(|_| {
+                tracing::error!("the source of exports panicked");
+                Vec::new()
+            });
+            list.extend(found);
+            list.retain(|listed| is_text(&listed.name) && is_text(&listed.description));
+        }
+        list
+    }
+
+    /// Finds an export, or has the source open it. The empty name stands for the default export; without one, for the
+    /// only export, whatever it is called.
+    pub(super) fn find(&self, name: &str) -> Result<Arc<Entry>, NotServed> {
+        let name = match &self.default {
+            Some(default) if name.is_empty() => default,
+            _ => name,
+        };
+        let exact = self.entries.iter().find(|entry| entry.name == name);
+        if let Some(entry) = exact {
+            return Ok(Arc::clone(entry));
+        }
+        match (&self.source, self.entries.as_slice()) {
+            (None, [only]) if name.is_empty() => Ok(Arc::clone(only)),
+            (None, _) => Err(NotServed::Unknown),
+            (Some(source), _) => self
+                .open
+                .find_or_open(name, |opened| open(&**source, name, opened)),
+        }
+    }
+
+    /// The first export of the source that could not be flushed when its last client left.
+    pub(super) fn take_failure(&self) -> Option<(String, ExportError)> {
+        self.open.take_failure()
+    }
+}
+
+fn open(source: &dyn ExportSource, name: &str, opened: Opened) -> Result<Entry, NotServed> {
+    let failed = |why: &str| NotServed::Failed(ExportError::new(ErrorNumber::Io, why));
+    let found = catch_unwind(AssertUnwindSafe(|| source.find(name)));
+    let found = found
+        .map_err(|_| {
+            tracing::error!(export = name, "the source of exports panicked");
+            failed("internal error of the server")
+        })?
+        .map_err(NotServed::Failed)?
+        .ok_or(NotServed::Unknown)?;
+    let mut entry = Entry::new(name.to_owned(), found.description, found.export);
+    if !entry.is_sendable() {
+        entry.description.clear();
+    }
+    if entry.is_too_large() {
+        return Err(failed("the export is too large"));
+    }
+    entry.opened = Some(opened);
+    tracing::info!(export = name, "opened");
+    Ok(entry)
+}
+
+#[cfg(test)]
+mod tests;

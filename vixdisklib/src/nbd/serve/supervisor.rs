@@ -1,23 +1,26 @@
 //! The thread that accepts clients, watches the clock for them, and brings everything to an end.
 
-use std::collections::HashMap;
 use std::io::{self, Read, Write};
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::ServerError;
-use super::listener::Listener;
+use super::connections::{Connections, Cut, Guard};
+use super::listener::{Accepted, Listener};
 use super::stream::Stream;
 use crate::nbd::session::{self, SessionError, Shared};
 
 /// How long to leave waiting clients alone when there is no descriptor or thread for them.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How often to say that there are too many connections.
+const WARN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Wakes the supervisor from any thread.
 #[derive(Clone, Debug)]
@@ -37,33 +40,55 @@ pub(super) struct Supervisor {
     listeners: Vec<Listener>,
     wake: UnixStream,
     connections: Arc<Connections>,
-    next_id: u64,
+    stop_after_last: bool,
+    /// When it was last said that there are too many connections.
+    warned: Option<Instant>,
 }
 
 impl Supervisor {
-    pub(super) fn new(shared: Arc<Shared>, listeners: Vec<Listener>) -> io::Result<(Self, Waker)> {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        listeners: Vec<Listener>,
+        stop_after_last: bool,
+    ) -> io::Result<(Self, Waker)> {
         let (wake, waker) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
         waker.set_nonblocking(true)?;
+        let waker = Waker(Arc::new(waker));
         let supervisor = Self {
             shared,
             listeners,
             wake,
-            connections: Arc::default(),
-            next_id: 0,
+            connections: Arc::new(Connections::new(waker.clone())),
+            stop_after_last,
+            warned: None,
         };
-        Ok((supervisor, Waker(Arc::new(waker))))
+        Ok((supervisor, waker))
     }
 
-    /// Serves until the server is to stop, then ends all in order.
-    pub(super) fn run(mut self) -> Result<(), ServerError> {
-        while !self.shared.is_stopping() {
+    /// Serves the clients of `streams` and those that come, until the server is to stop; then ends all in order.
+    pub(super) fn run(mut self, streams: Vec<Stream>) -> Result<(), ServerError> {
+        for stream in streams {
+            if let Err(error) = self.welcome(stream, "connected before".to_owned(), None) {
+                tracing::error!(%error, "serving a connection");
+            }
+        }
+        while !self.shared.is_stopping() && !self.is_done() {
             if let Err(error) = self.turn() {
                 tracing::warn!(%error, "accepting connections");
                 std::thread::sleep(PAUSE);
             }
         }
         self.end()
+    }
+
+    /// Whether nobody is left that the server would go on for.
+    fn is_done(&self) -> bool {
+        match (self.listeners.is_empty(), self.stop_after_last) {
+            (true, _) => self.connections.is_empty(),
+            (false, true) => self.connections.all_have_left(),
+            (false, false) => false,
+        }
     }
 
     /// Waits for a client, a deadline or the waker, and deals with it.
@@ -88,25 +113,44 @@ impl Supervisor {
         }
         for (index, _) in ready[1..].iter().enumerate().filter(|(_, ready)| **ready) {
             // One per turn, so that a flood of clients holds up neither the deadlines nor the stop.
-            if let Some((stream, peer)) = self.listeners[index].accept()? {
-                self.welcome(stream, peer)?;
+            if let Some(accepted) = self.listeners[index].accept()? {
+                self.admit(accepted)?;
             }
         }
         Ok(())
     }
 
-    fn welcome(&mut self, stream: Stream, peer: String) -> io::Result<()> {
+    fn admit(&mut self, accepted: Accepted) -> io::Result<()> {
         let limits = &self.shared.limits;
+        let machine = accepted.machine;
         self.shared.counters.connections.add(1);
-        if self.connections.count() >= limits.connections {
-            tracing::warn!(peer, limit = limits.connections, "too many connections");
+        if !self
+            .connections
+            .has_room(machine, limits.connections, limits.connections_per_address)
+        {
+            // Often enough to be seen, and not so often that a flood of clients becomes a flood of lines.
+            if self
+                .warned
+                .is_none_or(|warned| warned.elapsed() > WARN_INTERVAL)
+            {
+                tracing::warn!(peer = accepted.name, "too many connections");
+                self.warned = Some(Instant::now());
+            }
             return Ok(());
         }
-        let id = self.next_id;
-        self.next_id += 1;
+        match Stream::socket(accepted.socket, limits) {
+            Ok(stream) => self.welcome(stream, accepted.name, machine),
+            Err(error) => {
+                tracing::debug!(%error, peer = accepted.name, "gone before it was served");
+                Ok(())
+            }
+        }
+    }
+
+    fn welcome(&mut self, stream: Stream, peer: String, machine: Option<IpAddr>) -> io::Result<()> {
         let stream = Arc::new(stream);
-        let deadline = Instant::now().checked_add(limits.handshake_timeout);
-        let guard = Connections::add(&self.connections, id, Arc::clone(&stream), deadline);
+        let deadline = Instant::now().checked_add(self.shared.limits.handshake_timeout);
+        let guard = Connections::add(&self.connections, Arc::clone(&stream), machine, deadline);
         let shared = Arc::clone(&self.shared);
         Builder::new()
             .name("nbd-connection".to_owned())
@@ -120,6 +164,8 @@ impl Supervisor {
     }
 
     fn end(mut self) -> Result<(), ServerError> {
+        // Also when nobody asked for it.
+        self.shared.begin_stop();
         self.listeners.clear();
         self.connections.for_each(Stream::stop_receiving);
         let grace = Instant::now().checked_add(self.shared.limits.grace);
@@ -138,6 +184,10 @@ impl Supervisor {
                 }));
             }
         }
+        // A source's exports were flushed when their last clients left.
+        if let Some((name, source)) = self.shared.exports.take_failure() {
+            result = result.and(Err(ServerError::Flush { name, source }));
+        }
         tracing::info!("stopped");
         result
     }
@@ -145,19 +195,21 @@ impl Supervisor {
 
 /// The thread of one connection.
 fn serve(stream: &Stream, shared: &Shared, guard: &Guard, peer: &str) {
-    let span = tracing::debug_span!("connection", id = guard.id, peer);
+    let span = tracing::debug_span!("connection", id = guard.id(), peer);
     let _entered = span.enter();
     tracing::debug!("accepted");
-    shared.counters.connections_open.add(1);
+    let _present = shared.counters.one_more_open();
     let result = session::run(stream, shared, |export| {
         tracing::info!(export, "serving");
-        guard.disarm();
+        guard.settle();
     });
-    shared.counters.connections_open.subtract(1);
     match result {
         Ok(()) => tracing::info!("closed"),
-        Err(error) if guard.was_late() => {
+        Err(error) if guard.cut() == Some(Cut::Late) => {
             tracing::warn!(%error, "cut off: it chose no export in time");
+        }
+        Err(error) if guard.cut() == Some(Cut::GaveWay) => {
+            tracing::debug!(%error, "cut off: it chose no export, and others wanted its place");
         }
         Err(error) if shared.is_stopping() => tracing::debug!(%error, "closed by the stop"),
         Err(error) => {
@@ -167,111 +219,5 @@ fn serve(stream: &Stream, shared: &Shared, guard: &Guard, peer: &str) {
                 _ => tracing::warn!(%error, cause, "closed"),
             }
         }
-    }
-}
-
-/// All open connections.
-#[derive(Debug, Default)]
-struct Connections {
-    open: Mutex<HashMap<u64, Open>>,
-    closed: Condvar,
-}
-
-#[derive(Debug)]
-struct Open {
-    stream: Arc<Stream>,
-    /// When the client must have chosen an export; none once it has.
-    deadline: Option<Instant>,
-    late: bool,
-}
-
-impl Connections {
-    fn add(
-        connections: &Arc<Self>,
-        id: u64,
-        stream: Arc<Stream>,
-        deadline: Option<Instant>,
-    ) -> Guard {
-        let open = Open {
-            stream,
-            deadline,
-            late: false,
-        };
-        connections.open.lock().insert(id, open);
-        Guard {
-            connections: Arc::clone(connections),
-            id,
-        }
-    }
-
-    fn count(&self) -> usize {
-        self.open.lock().len()
-    }
-
-    fn for_each(&self, act: impl Fn(&Stream)) {
-        for open in self.open.lock().values() {
-            act(&open.stream);
-        }
-    }
-
-    /// Cuts off those whose time is over, and tells when the next one's will be.
-    fn cut_late(&self, now: Instant) -> Option<Instant> {
-        let mut next: Option<Instant> = None;
-        for open in self.open.lock().values_mut() {
-            match open.deadline {
-                Some(deadline) if deadline <= now => {
-                    open.deadline = None;
-                    open.late = true;
-                    open.stream.cut();
-                }
-                Some(deadline) => {
-                    next = Some(next.map_or(deadline, |next| next.min(deadline)));
-                }
-                None => {}
-            }
-        }
-        next
-    }
-
-    /// Waits until the last connection is closed; false if that took too long.
-    fn wait_until_none(&self, deadline: Option<Instant>) -> bool {
-        let mut open = self.open.lock();
-        while !open.is_empty() {
-            match deadline {
-                None => self.closed.wait(&mut open),
-                Some(deadline) if self.closed.wait_until(&mut open, deadline).timed_out() => {
-                    return open.is_empty();
-                }
-                Some(_) => {}
-            }
-        }
-        true
-    }
-}
-
-/// Keeps one connection known while its thread runs.
-#[derive(Debug)]
-struct Guard {
-    connections: Arc<Connections>,
-    id: u64,
-}
-
-impl Guard {
-    fn disarm(&self) {
-        if let Some(open) = self.connections.open.lock().get_mut(&self.id) {
-            open.deadline = None;
-        }
-    }
-
-    fn was_late(&self) -> bool {
-        let open = self.connections.open.lock();
-        open.get(&self.id).is_some_and(|open| open.late)
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        self.connections.open.lock().remove(&self.id);
-        self.connections.closed.notify_all();
     }
 }

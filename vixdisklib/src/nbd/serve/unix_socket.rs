@@ -12,8 +12,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::ServerError;
-
-const BACKLOG: i32 = 128;
+use super::listener::BACKLOG;
 
 /// A listening socket and the file that it made.
 #[derive(Debug)]

@@ -9,6 +9,18 @@ pub(super) fn tcp(address: SocketAddr, export: &str) -> String {
     format!("nbd://{address}/{}", escaped(export.as_bytes()))
 }
 
+#[cfg(target_os = "linux")]
+pub(super) fn vsock(machine: u32, port: u32, export: &str) -> String {
+    const ANY: u32 = u32::MAX;
+    const HOST: u32 = 2;
+    // Virtual machines know their host by a fixed number.
+    let machine = if machine == ANY { HOST } else { machine };
+    format!(
+        "nbd+vsock://{machine}:{port}/{}",
+        escaped(export.as_bytes())
+    )
+}
+
 pub(super) fn unix(path: &Path, export: &str) -> String {
     let socket = escaped(path.as_os_str().as_bytes());
     format!("nbd+unix:///{}?socket={socket}", escaped(export.as_bytes()))

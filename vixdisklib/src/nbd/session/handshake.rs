@@ -1,13 +1,14 @@
 //! Negotiation: the client sends options until it has chosen an export, or leaves.
 
 use std::io::IoSlice;
+use std::sync::Arc;
 
 use super::context::MetaContext;
 use super::input::Input;
 use super::options::{Negotiation, Step};
 use super::output::write_all;
 use super::{ByteStream, SessionError, Shared};
-use crate::nbd::table::ExportIndex;
+use crate::nbd::table::Entry;
 use crate::nbd::wire::handshake::{
     self as wire, ClientFlags, OptionHeader, TransmissionFlags, option,
 };
@@ -22,7 +23,7 @@ const OPTIONS_PER_EXPORT: u32 = 4;
 /// What client and server agreed on.
 #[derive(Debug)]
 pub(super) struct Negotiated {
-    pub(super) export: ExportIndex,
+    pub(super) export: Arc<Entry>,
     pub(super) flags: TransmissionFlags,
     pub(super) framing: Framing,
     /// At most 16.
@@ -34,6 +35,7 @@ pub(super) fn negotiate<S: ByteStream>(
     input: &mut Input<'_, S>,
     stream: &S,
     shared: &Shared,
+    on_transmission: impl FnOnce(&str),
 ) -> Result<Option<Negotiated>, SessionError> {
     send(stream, &wire::greeting())?;
     let Some(bytes) = input.message::<{ ClientFlags::SIZE }>("its flags")? else {
@@ -42,11 +44,13 @@ pub(super) fn negotiate<S: ByteStream>(
     let client = ClientFlags::decode(bytes)
         .ok_or(SessionError::Protocol("unknown flags in its greeting"))?;
     let mut negotiation = Negotiation::new(shared, client, stream.tls());
-    let exports = u32::try_from(shared.exports.entries().len()).unwrap_or(u32::MAX);
-    let max_options = exports
-        .saturating_mul(OPTIONS_PER_EXPORT)
-        .saturating_add(shared.limits.options);
-    for _ in 0..max_options {
+    let mut known = shared.exports.entries().len();
+    for number in 0.. {
+        // Those that the client was told of count, too.
+        known = known.max(negotiation.listed());
+        if number >= max_options(shared, known) {
+            return Err(SessionError::ManyOptions(number));
+        }
         let Some(bytes) = input.message::<{ OptionHeader::SIZE }>("an option")? else {
             return Ok(None);
         };
@@ -68,19 +72,35 @@ pub(super) fn negotiate<S: ByteStream>(
             // Whoever sent this did not wait for the answer, so it may not be the one who will encrypt.
             return Err(SessionError::Injected);
         }
-        send(stream, &negotiation.take_answer())?;
+        let answer = negotiation.take_answer();
         match step {
-            Step::More => {}
-            Step::Leave => return Ok(None),
+            Step::More => send(stream, &answer)?,
+            Step::Leave => {
+                send(stream, &answer)?;
+                return Ok(None);
+            }
+            Step::Chosen(export) => {
+                on_transmission(&export.name);
+                send(stream, &answer)?;
+                return Ok(Some(negotiation.finish(export)));
+            }
             Step::Encrypt => {
+                send(stream, &answer)?;
                 stream.start_tls().map_err(SessionError::Tls)?;
                 tracing::debug!("encrypted");
                 negotiation = Negotiation::encrypted(shared, client);
             }
-            Step::Chosen(export) => return Ok(Some(negotiation.finish(export))),
         }
     }
-    Err(SessionError::ManyOptions(max_options))
+    unreachable!("the number of options is limited")
+}
+
+/// Options that a client may send who knows of so many exports.
+fn max_options(shared: &Shared, exports: usize) -> u32 {
+    let exports = u32::try_from(exports).unwrap_or(u32::MAX);
+    exports
+        .saturating_mul(OPTIONS_PER_EXPORT)
+        .saturating_add(shared.limits.options)
 }
 
 fn send<S: ByteStream>(stream: &S, bytes: &[u8]) -> Result<(), SessionError> {

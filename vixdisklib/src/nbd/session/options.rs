@@ -1,11 +1,13 @@
 //! The options of a negotiation, and what has come of them.
 
+use std::sync::Arc;
+
 use super::context::{BadQueries, MetaContext};
 use super::handshake::Negotiated;
 use super::{SessionError, Shared, TlsMode};
 use crate::nbd::export::Export;
 use crate::nbd::features::Features;
-use crate::nbd::table::{Entry, ExportIndex};
+use crate::nbd::table::{Entry, NotServed};
 use crate::nbd::wire::MAX_STRING;
 use crate::nbd::wire::handshake::{
     self as wire, BadData, ClientFlags, ContextRequest, InfoRequest, ReplyKind, TransmissionFlags,
@@ -19,12 +21,12 @@ pub(super) enum Step {
     Leave,
     /// When the answer is out, TLS begins.
     Encrypt,
-    Chosen(ExportIndex),
+    Chosen(Arc<Entry>),
 }
 
 /// Metadata contexts selected so far. They hold for the export that they were selected for only.
 struct Selection {
-    export: ExportIndex,
+    export: Arc<Entry>,
     contexts: Vec<MetaContext>,
 }
 
@@ -43,6 +45,10 @@ pub(super) struct Negotiation<'a> {
     encryption: Encryption,
     framing: Framing,
     selection: Option<Selection>,
+    /// The export that the client asked about last, and by which name: it stays open between one option and the next.
+    found: Option<(String, Arc<Entry>)>,
+    /// How many exports the client was told of.
+    listed: usize,
     answer: Vec<u8>,
 }
 
@@ -54,6 +60,8 @@ impl<'a> Negotiation<'a> {
             encryption: Encryption::Plain(mode),
             framing: Framing::Simple,
             selection: None,
+            found: None,
+            listed: 0,
             answer: Vec::new(),
         }
     }
@@ -130,6 +138,11 @@ impl<'a> Negotiation<'a> {
         std::mem::take(&mut self.answer)
     }
 
+    /// How many exports the client was told of.
+    pub(super) fn listed(&self) -> usize {
+        self.listed
+    }
+
     fn offers(&self, feature: Features) -> bool {
         self.shared.limits.features.contains(feature)
     }
@@ -171,22 +184,17 @@ impl<'a> Negotiation<'a> {
         }
         let name = wire::decode_export_name(data)
             .map_err(|_| SessionError::Protocol("an export name that is no name"))?;
-        let export = self
-            .shared
-            .exports
-            .find(name)
-            .ok_or(SessionError::UnknownExport)?;
-        let entry = self.shared.exports.entry(export);
+        let entry = self.lookup(name).map_err(|_| SessionError::UnknownExport)?;
         self.answer = wire::export_name_answer(
             entry.export.size().get(),
-            self.flags(export),
+            self.flags(&entry),
             !self.client.no_zeroes,
         );
-        Ok(Step::Chosen(export))
+        Ok(Step::Chosen(entry))
     }
 
     /// Answers INFO and GO alike.
-    fn info(&mut self, number: u32, data: &[u8]) -> Option<ExportIndex> {
+    fn info(&mut self, number: u32, data: &[u8]) -> Option<Arc<Entry>> {
         let request = match InfoRequest::decode(data) {
             Ok(request) => request,
             Err(bad) => {
@@ -194,9 +202,9 @@ impl<'a> Negotiation<'a> {
                 return None;
             }
         };
-        let (export, entry) = self.find(number, request.name)?;
+        let entry = self.find(number, request.name)?;
         let size = entry.export.size().get();
-        let facts = wire::export_info(size, self.flags(export));
+        let facts = wire::export_info(size, self.flags(&entry));
         self.reply(number, ReplyKind::Info, &facts);
         if request.wanted.contains(&info::NAME) {
             let name = wire::text_info(info::NAME, &entry.name);
@@ -213,7 +221,7 @@ impl<'a> Negotiation<'a> {
             self.reply(number, ReplyKind::Info, &sizes);
         }
         self.reply(number, ReplyKind::Ack, &[]);
-        Some(export)
+        Some(entry)
     }
 
     fn list(&mut self, data: &[u8]) {
@@ -221,7 +229,9 @@ impl<'a> Negotiation<'a> {
         if self.refuse_data_if_any(number, data) {
             return;
         }
-        for entry in self.shared.exports.entries() {
+        let exports = self.shared.exports.list();
+        self.listed = exports.len();
+        for entry in exports {
             let line = wire::server_entry(&entry.name, &entry.description);
             self.reply(number, ReplyKind::Server, &line);
         }
@@ -252,10 +262,9 @@ impl<'a> Negotiation<'a> {
     fn list_contexts(&mut self, data: &[u8]) {
         let number = option::LIST_META_CONTEXT;
         if let Some((export, contexts)) = self.contexts(number, data, MetaContext::list) {
-            let served = self.served(export);
             for context in contexts {
                 // Ids mean something only in the answer to SET_META_CONTEXT.
-                let entry = wire::meta_context(0, context.name(served));
+                let entry = wire::meta_context(0, context.name(&*export.export));
                 self.reply(number, ReplyKind::MetaContext, &entry);
             }
             self.reply(number, ReplyKind::Ack, &[]);
@@ -266,9 +275,8 @@ impl<'a> Negotiation<'a> {
         let number = option::SET_META_CONTEXT;
         self.selection = None;
         if let Some((export, contexts)) = self.contexts(number, data, MetaContext::select) {
-            let served = self.served(export);
             for context in &contexts {
-                let entry = wire::meta_context(context.id(), context.name(served));
+                let entry = wire::meta_context(context.id(), context.name(&*export.export));
                 self.reply(number, ReplyKind::MetaContext, &entry);
             }
             self.reply(number, ReplyKind::Ack, &[]);
@@ -282,7 +290,7 @@ impl<'a> Negotiation<'a> {
         number: u32,
         data: &[u8],
         choose: impl Fn(&dyn Export, &[&str]) -> Result<Vec<MetaContext>, BadQueries>,
-    ) -> Option<(ExportIndex, Vec<MetaContext>)> {
+    ) -> Option<(Arc<Entry>, Vec<MetaContext>)> {
         if !self.framing.has_chunks() {
             let why = "neither structured replies nor extended headers were negotiated";
             self.refuse(number, ReplyKind::Invalid, why);
@@ -295,8 +303,8 @@ impl<'a> Negotiation<'a> {
                 return None;
             }
         };
-        let (export, entry) = self.find(number, request.name)?;
-        match choose(&*entry.export, &request.queries) {
+        let export = self.find(number, request.name)?;
+        match choose(&*export.export, &request.queries) {
             Ok(contexts) => Some((export, contexts)),
             Err(bad) => {
                 let kind = match bad {
@@ -309,14 +317,9 @@ impl<'a> Negotiation<'a> {
         }
     }
 
-    fn served(&self, export: ExportIndex) -> &'a dyn Export {
-        &*self.shared.exports.entry(export).export
-    }
-
     /// What is offered for an export after all that was negotiated so far.
-    fn flags(&self, export: ExportIndex) -> TransmissionFlags {
-        let entry = self.shared.exports.entry(export);
-        let mut flags = entry.flags(self.framing.has_chunks());
+    fn flags(&self, export: &Arc<Entry>) -> TransmissionFlags {
+        let mut flags = export.flags(self.framing.has_chunks());
         if !self.offers(Features::MULTI_CONN) {
             flags.remove(TransmissionFlags::CAN_MULTI_CONN);
         }
@@ -329,25 +332,37 @@ impl<'a> Negotiation<'a> {
         flags
     }
 
-    fn selected(&self, export: ExportIndex) -> &[MetaContext] {
+    fn selected(&self, export: &Arc<Entry>) -> &[MetaContext] {
         match &self.selection {
-            Some(selection) if selection.export == export => &selection.contexts,
+            Some(selection) if Arc::ptr_eq(&selection.export, export) => &selection.contexts,
             _ => &[],
         }
     }
 
-    fn find(&mut self, number: u32, name: &str) -> Option<(ExportIndex, &'a Entry)> {
-        let exports = &self.shared.exports;
-        let found = exports.find(name);
-        if found.is_none() {
-            let message = if name.is_empty() {
+    fn find(&mut self, number: u32, name: &str) -> Option<Arc<Entry>> {
+        let message = match self.lookup(name) {
+            Ok(entry) => return Some(entry),
+            Err(NotServed::Failed(error)) => format!("cannot open export {name:?}: {error}"),
+            Err(NotServed::Unknown) if name.is_empty() => {
                 "there is no default export, name one of those listed".to_owned()
-            } else {
-                format!("there is no export {name:?}")
-            };
-            self.refuse(number, ReplyKind::Unknown, &message);
+            }
+            Err(NotServed::Unknown) => format!("there is no export {name:?}"),
+        };
+        self.refuse(number, ReplyKind::Unknown, &message);
+        None
+    }
+
+    fn lookup(&mut self, name: &str) -> Result<Arc<Entry>, NotServed> {
+        if let Some((last, entry)) = &self.found
+            && last == name
+        {
+            return Ok(Arc::clone(entry));
         }
-        found.map(|index| (index, exports.entry(index)))
+        // First, so that a client holds no more than one that it does not use.
+        self.found = None;
+        let entry = self.shared.exports.find(name)?;
+        self.found = Some((name.to_owned(), Arc::clone(&entry)));
+        Ok(entry)
     }
 
     fn refuse_data_if_any(&mut self, number: u32, data: &[u8]) -> bool {
@@ -377,12 +392,12 @@ impl<'a> Negotiation<'a> {
     }
 
     /// What was agreed on with a client that has chosen `export`.
-    pub(super) fn finish(self, export: ExportIndex) -> Negotiated {
+    pub(super) fn finish(self, export: Arc<Entry>) -> Negotiated {
         Negotiated {
-            export,
-            flags: self.flags(export),
+            flags: self.flags(&export),
             framing: self.framing,
-            contexts: self.selected(export).to_vec(),
+            contexts: self.selected(&export).to_vec(),
+            export,
         }
     }
 }

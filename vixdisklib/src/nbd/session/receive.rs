@@ -42,7 +42,9 @@ impl<'b> Receiver<'_, 'b> {
         if request.command == command::DISC {
             return Ok(None);
         }
-        self.shared.counters.requests.add(1);
+        for counters in self.shared.counters_of(&self.negotiated.export) {
+            counters.requests.add(1);
+        }
         // The length of a block status request with payload is known only from the payload, which is short.
         let asks = request.command == command::BLOCK_STATUS && request.payload > 0;
         let ids = if asks {

@@ -23,15 +23,11 @@ use stream::{Duplex, Pipe, scramble};
 /// What a client without wishes has negotiated about a writable export.
 pub(super) fn negotiated(framing: Framing) -> Negotiated {
     let ram = Ram::new(512);
-    let entry = Entry {
-        name: String::new(),
-        description: String::new(),
-        export: Arc::new(Arc::new(ram)),
-    };
-    let exports = ExportTable::new(vec![entry]);
+    let export = Arc::new(Arc::new(ram));
+    let entry = Entry::new(String::new(), String::new(), export);
     Negotiated {
-        export: exports.find("").unwrap(),
-        flags: exports.entries()[0].flags(framing.has_chunks()),
+        flags: entry.flags(framing.has_chunks()),
+        export: Arc::new(entry),
         framing,
         contexts: Vec::new(),
     }
@@ -79,13 +75,9 @@ impl Client {
     pub(super) fn connect(exports: Vec<(&str, Arc<Ram>)>, limits: Limits, tls: TlsMode) -> Self {
         let entries = exports
             .into_iter()
-            .map(|(name, ram)| Entry {
-                name: name.to_owned(),
-                description: format!("about {name}"),
-                export: Arc::new(ram),
-            })
+            .map(|(name, ram)| Entry::new(name.to_owned(), format!("about {name}"), Arc::new(ram)))
             .collect();
-        let shared = Arc::new(Shared::new(ExportTable::new(entries), limits));
+        let shared = Arc::new(Shared::new(ExportTable::new(entries, None, None), limits));
         let (to_server, from_server) = (Arc::<Pipe>::default(), Arc::<Pipe>::default());
         let stream = Duplex {
             incoming: Arc::clone(&to_server),

@@ -42,7 +42,7 @@ pub(super) fn run<S: ByteStream>(
         output: Output::new(stream),
         budget: &budget,
         pool: Arc::default(),
-        export: &*shared.exports.entry(negotiated.export).export,
+        export: &*negotiated.export.export,
         negotiated,
         shared,
     };
@@ -145,18 +145,19 @@ impl<'a, S: ByteStream> Transmission<'a, S> {
     }
 
     fn count(&self, request: &Request, result: &Result<Outcome, Failure>) {
-        let counters = &self.shared.counters;
-        match result {
-            Ok(Outcome::Data(..)) => counters.bytes_read.add(request.length),
-            Ok(_) if request.command == command::WRITE => {
-                counters.bytes_written.add(request.length);
+        for counters in self.shared.counters_of(&self.negotiated.export) {
+            match result {
+                Ok(Outcome::Data(..)) => counters.bytes_read.add(request.length),
+                Ok(_) if request.command == command::WRITE => {
+                    counters.bytes_written.add(request.length);
+                }
+                Ok(_) => {}
+                Err(_) => counters.errors.add(1),
             }
-            Ok(_) => {}
-            Err(Failure { error, .. }) => {
-                counters.errors.add(1);
-                // At a low level: most are the client's mistakes, and of the others the export knows more to say.
-                tracing::debug!(%error, number = ?error.number(), "request failed");
-            }
+        }
+        if let Err(Failure { error, .. }) = result {
+            // At a low level: most are the client's mistakes, and of the others the export knows more to say.
+            tracing::debug!(%error, number = ?error.number(), "request failed");
         }
     }
 }
