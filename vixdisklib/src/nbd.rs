@@ -27,6 +27,7 @@ mod disk;
 mod export;
 mod features;
 mod limits;
+mod metrics;
 mod overlay;
 mod rate;
 mod serve;
@@ -46,5 +47,7 @@ pub use limits::Limits;
 pub use overlay::Overlay;
 pub use rate::RateLimit;
 pub use serve::{InheritedSocket, Server, ServerError, ServerHandle, inherited_sockets};
+#[cfg(feature = "nbd-tls")]
+pub use serve::{Tls, TlsClients, TlsError};
 pub use source::{ExportSource, Found, Listed};
 pub use window::Window;

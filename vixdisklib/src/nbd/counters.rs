@@ -10,7 +10,7 @@ pub struct Counters {
     pub connections: u64,
     /// Connections open now.
     pub connections_open: u64,
-    /// Requests carried out or refused in the transmission phase.
+    /// Requests read from clients in the transmission phase.
     pub requests: u64,
     /// Requests answered with an error.
     pub errors: u64,

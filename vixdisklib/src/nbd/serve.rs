@@ -1,13 +1,17 @@
 //! Sockets: who may connect, one thread for each client, an orderly end.
 
+mod channel;
 mod connections;
 mod error;
 mod handle;
 mod inherited;
 mod listener;
+mod metrics_socket;
 mod pipe_pair;
 mod stream;
 mod supervisor;
+#[cfg(feature = "nbd-tls")]
+mod tls;
 mod unix_socket;
 mod uri;
 #[cfg(target_os = "linux")]
@@ -28,12 +32,17 @@ use super::limits::Limits;
 use super::session::Shared;
 use super::source::ExportSource;
 use super::table::{Entry, ExportTable};
+use channel::Channel;
 pub use error::ServerError;
 pub use handle::ServerHandle;
 pub use inherited::{InheritedSocket, inherited_sockets};
 use listener::Listener;
+use metrics_socket::MetricsSocket;
 use stream::Stream;
-use supervisor::Supervisor;
+use supervisor::{Addresses, Supervisor};
+#[cfg(feature = "nbd-tls")]
+pub use tls::{Tls, TlsClients, TlsError};
+use uri::Scheme;
 
 /// What a server will serve, where and within which limits; [`start`](Server::start) makes it run.
 ///
@@ -70,6 +79,9 @@ pub struct Server {
     source: Option<Box<dyn ExportSource>>,
     endpoints: Vec<Endpoint>,
     stop_after_last: bool,
+    metrics: Option<PathBuf>,
+    #[cfg(feature = "nbd-tls")]
+    tls: Option<Tls>,
     limits: Limits,
 }
 
@@ -200,6 +212,20 @@ impl Server {
         self
     }
 
+    /// Tells [`ServerHandle::metrics`] to everybody who connects to a Unix socket at `path`, which is made and removed as
+    /// by [`listen_unix`](Server::listen_unix). Who sends an HTTP request gets an HTTP answer, all others the bare text.
+    pub fn metrics_unix(mut self, path: impl Into<PathBuf>) -> Self {
+        self.metrics = Some(path.into());
+        self
+    }
+
+    /// Encrypts connections, at all addresses alike.
+    #[cfg(feature = "nbd-tls")]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// Replaces the limits.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
@@ -212,6 +238,20 @@ impl Server {
     /// [`ServerError`]; nothing is left behind then.
     pub fn start(self) -> Result<ServerHandle, ServerError> {
         self.check()?;
+        #[cfg(feature = "nbd-tls")]
+        let scheme = match &self.tls {
+            Some(tls) if tls.required => Scheme::Tls,
+            _ => Scheme::Plain,
+        };
+        #[cfg(not(feature = "nbd-tls"))]
+        let scheme = Scheme::Plain;
+        let to_stream = move |channel| {
+            Stream::new(
+                channel,
+                #[cfg(feature = "nbd-tls")]
+                self.tls.clone(),
+            )
+        };
         let mut listeners = Vec::new();
         let mut streams = Vec::new();
         for endpoint in self.endpoints {
@@ -222,24 +262,36 @@ impl Server {
                 Endpoint::Vsock(port) => listeners.push(Listener::vsock(port)?),
                 Endpoint::Inherited(socket) => listeners.push(Listener::inherited(socket)?),
                 Endpoint::Connection { input, output } => {
-                    streams.push(Stream::connected(input, output, &self.limits)?);
+                    let channel = Channel::connected(input, output, &self.limits)?;
+                    streams.push(to_stream(channel));
                 }
             }
         }
+        let metrics = self
+            .metrics
+            .as_deref()
+            .map(MetricsSocket::bind)
+            .transpose()?;
         let mut names: Vec<&str> = self.exports.iter().map(|entry| &*entry.name).collect();
         if names.is_empty() {
             names.push("");
         }
         let uris = listeners
             .iter()
-            .flat_map(|listener| names.iter().filter_map(|name| listener.uri(name)))
+            .flat_map(|listener| names.iter().filter_map(|name| listener.uri(scheme, name)))
             .collect();
         let tcp_addresses = listeners.iter().filter_map(Listener::tcp_address).collect();
         let exports = ExportTable::new(self.exports, self.default_export, self.source);
         let shared = Arc::new(Shared::new(exports, self.limits));
         let stop_after_last = self.stop_after_last || listeners.is_empty();
-        let (supervisor, waker) = Supervisor::new(Arc::clone(&shared), listeners, stop_after_last)
-            .map_err(ServerError::Resources)?;
+        let addresses = Addresses { listeners, metrics };
+        let (supervisor, waker) = Supervisor::new(
+            Arc::clone(&shared),
+            addresses,
+            Box::new(to_stream),
+            stop_after_last,
+        )
+        .map_err(ServerError::Resources)?;
         let stopped = Arc::new(AtomicBool::new(false));
         let thread = {
             let stopped = Arc::clone(&stopped);

@@ -54,7 +54,6 @@ pub(super) trait ByteStream: Sync {
 
 /// What a connection does about TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(dead_code, reason = "no connection has a certificate yet")]
 pub(super) enum TlsMode {
     /// It stays in plain text.
     #[default]

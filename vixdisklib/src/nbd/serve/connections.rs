@@ -10,6 +10,9 @@ use parking_lot::{Condvar, Mutex};
 use super::stream::Stream;
 use super::supervisor::Waker;
 
+/// Clients that were cut off and whose threads have not noticed yet; nobody is let in while there are more.
+const MOST_LEAVING: usize = 32;
+
 /// All open connections.
 #[derive(Debug)]
 pub(super) struct Connections {
@@ -98,7 +101,7 @@ impl Connections {
             return true;
         }
         // Those that were cut keep their threads until they notice.
-        state.open.len() < limit.saturating_mul(2) && state.make_one_give_way(|_| true)
+        state.open.len() < limit.saturating_add(MOST_LEAVING) && state.make_one_give_way(|_| true)
     }
 
     pub(super) fn for_each(&self, act: impl Fn(&Stream)) {

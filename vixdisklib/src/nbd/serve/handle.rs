@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::ServerError;
 use super::supervisor::Waker;
 use crate::nbd::counters::Counters;
+use crate::nbd::metrics;
 use crate::nbd::session::Shared;
 
 /// A running server; `Sync`, so one thread may wait while another stops it. Dropping it stops the server and waits,
@@ -52,6 +53,13 @@ impl ServerHandle {
         let open = self.shared.exports.all_open();
         let entry = open.iter().find(|entry| entry.name == name)?;
         Some(entry.counters.snapshot())
+    }
+
+    /// All counters as text in the OpenMetrics format, which Prometheus reads too: of the server (`nbd_…`) and of each
+    /// export that is open (`nbd_export_…{export="name"}`).
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        metrics::text(&self.shared)
     }
 
     /// Begins to stop and returns at once: nobody can connect any more, requests that run are finished and

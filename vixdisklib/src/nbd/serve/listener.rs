@@ -10,9 +10,9 @@ use rustix::io::Errno;
 use rustix::net::{SocketAddrUnix, SocketFlags, acceptfrom_with, getsockname, sockopt};
 
 use super::ServerError;
-use super::stream::is_stream_socket;
+use super::channel::is_stream_socket;
 use super::unix_socket::UnixSocket;
-use super::uri;
+use super::uri::{self, Scheme};
 
 /// A socket that accepts connections and never blocks.
 #[derive(Debug)]
@@ -95,12 +95,12 @@ impl Listener {
     }
 
     /// Where clients find `export`; none if the address cannot be written as a URI.
-    pub(super) fn uri(&self, export: &str) -> Option<String> {
+    pub(super) fn uri(&self, scheme: Scheme, export: &str) -> Option<String> {
         match &self.address {
-            Address::Unix(path) => Some(uri::unix(path, export)),
-            Address::Tcp(address) => Some(uri::tcp(*address, export)),
+            Address::Unix(path) => Some(uri::unix(scheme, path, export)),
+            Address::Tcp(address) => Some(uri::tcp(scheme, *address, export)),
             #[cfg(target_os = "linux")]
-            Address::Vsock(machine, port) => Some(uri::vsock(*machine, *port, export)),
+            Address::Vsock(machine, port) => Some(uri::vsock(scheme, *machine, *port, export)),
             Address::Unnamed => None,
         }
     }

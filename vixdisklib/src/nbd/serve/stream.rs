@@ -1,150 +1,97 @@
-//! One connection: a socket, or a pair of descriptors, as the byte stream of a session.
+//! One connection as the byte stream of a session, encrypted or not.
 
 use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
-use std::time::Duration;
+#[cfg(feature = "nbd-tls")]
+use std::sync::OnceLock;
 
-use rustix::fs::{FileType, fstat};
-use rustix::net::sockopt::{self, Timeout};
-use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendFlags, Shutdown, SocketType, sendmsg, shutdown,
-};
-
-use super::ServerError;
-use super::pipe_pair::PipePair;
-use crate::nbd::limits::Limits;
+use super::channel::Channel;
+#[cfg(feature = "nbd-tls")]
+use super::tls::{Tls, TlsChannel};
 use crate::nbd::session::ByteStream;
-
-/// Room for replies that the client has not taken yet. The default of Linux makes large replies over Unix sockets
-/// twice as slow; the kernel lowers this to what the administrator allows.
-const SEND_BUFFER: usize = 1 << 20;
+#[cfg(feature = "nbd-tls")]
+use crate::nbd::session::TlsMode;
 
 #[derive(Debug)]
-pub(super) enum Stream {
-    /// A connected stream socket of any family.
-    Socket(OwnedFd),
-    Pair(PipePair),
+pub(super) struct Stream {
+    channel: Channel,
+    #[cfg(feature = "nbd-tls")]
+    tls: Option<Tls>,
+    /// Once the client has asked for it.
+    #[cfg(feature = "nbd-tls")]
+    encrypted: OnceLock<TlsChannel>,
 }
 
 impl Stream {
-    /// Takes a connected socket.
-    pub(super) fn socket(socket: OwnedFd, limits: &Limits) -> io::Result<Self> {
-        rustix::io::ioctl_fionbio(&socket, false)?;
-        match sockopt::socket_domain(&socket)? {
-            AddressFamily::UNIX => sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER)?,
-            AddressFamily::INET | AddressFamily::INET6 => tune_tcp(&socket, limits)?,
-            _ => {}
+    pub(super) fn new(channel: Channel, #[cfg(feature = "nbd-tls")] tls: Option<Tls>) -> Self {
+        Self {
+            channel,
+            #[cfg(feature = "nbd-tls")]
+            tls,
+            #[cfg(feature = "nbd-tls")]
+            encrypted: OnceLock::new(),
         }
-        // A client that takes nothing for so long fails the write, and with it its session.
-        sockopt::set_socket_timeout(&socket, Timeout::Send, limits.write_timeout)?;
-        sockopt::set_socket_timeout(&socket, Timeout::Recv, limits.idle_timeout)?;
-        Ok(Self::Socket(socket))
-    }
-
-    /// Takes a connection that somebody else made, on one descriptor or two.
-    pub(super) fn connected(
-        input: OwnedFd,
-        output: Option<OwnedFd>,
-        limits: &Limits,
-    ) -> Result<Self, ServerError> {
-        let unusable = |error: io::Error| ServerError::inherited("it is unusable", error);
-        let Some(output) = output else {
-            return if is_stream_socket(&input) && sockopt::socket_acceptconn(&input) == Ok(false) {
-                Self::socket(input, limits).map_err(unusable)
-            } else {
-                Err(ServerError::inherited("it is no connection", None))
-            };
-        };
-        if is_stream_socket(&input) && is_same(&input, &output) {
-            return Self::socket(input, limits).map_err(unusable);
-        }
-        PipePair::new(input, output, limits.write_timeout)
-            .map(Self::Pair)
-            .map_err(unusable)
     }
 
     /// Ends receiving: what has arrived can still be read, then the stream is at its end.
     pub(super) fn stop_receiving(&self) {
-        match self {
-            Self::Socket(socket) => shut(socket, Shutdown::Read),
-            Self::Pair(pair) => pair.stop_receiving(),
-        }
+        self.channel.stop_receiving();
     }
 
     /// Ends both directions.
     pub(super) fn cut(&self) {
-        match self {
-            Self::Socket(socket) => shut(socket, Shutdown::Both),
-            Self::Pair(pair) => pair.cut(),
+        self.channel.cut();
+    }
+
+    /// Tells the client that nothing more comes, if there is a way to.
+    pub(super) fn say_goodbye(&self) {
+        #[cfg(feature = "nbd-tls")]
+        if let Some(encrypted) = self.encrypted.get()
+            && let Err(error) = encrypted.say_goodbye(&self.channel)
+        {
+            // Many clients have left by now.
+            tracing::trace!(%error, "farewell");
         }
     }
 }
 
 impl ByteStream for Stream {
     fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Socket(socket) => Ok(rustix::io::read(socket, buf)?),
-            Self::Pair(pair) => pair.read(buf),
+        #[cfg(feature = "nbd-tls")]
+        if let Some(encrypted) = self.encrypted.get() {
+            return encrypted.read(&self.channel, buf);
         }
+        self.channel.read(buf)
     }
 
     fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            Self::Socket(socket) => {
-                let mut nothing = SendAncillaryBuffer::new(&mut [] as &mut [MaybeUninit<u8>]);
-                // Without a signal, which would end programs that do not expect it.
-                let sent = sendmsg(socket, slices, &mut nothing, SendFlags::NOSIGNAL)?;
-                Ok(sent)
-            }
-            Self::Pair(pair) => pair.write(slices),
+        #[cfg(feature = "nbd-tls")]
+        if let Some(encrypted) = self.encrypted.get() {
+            return encrypted.write_vectored(&self.channel, slices);
         }
+        self.channel.write_vectored(slices)
     }
 
     fn close(&self) {
-        self.cut();
+        self.channel.cut();
     }
-}
 
-fn shut(socket: &OwnedFd, how: Shutdown) {
-    // The client may have closed before.
-    if let Err(error) = shutdown(socket, how) {
-        tracing::trace!(%error, ?how, "shutdown of a connection");
-    }
-}
-
-/// Finds clients whose machine died, which would hold their connection for ever, and sends small replies at once.
-fn tune_tcp(socket: &OwnedFd, limits: &Limits) -> io::Result<()> {
-    sockopt::set_tcp_nodelay(socket, true)?;
-    let Some(idle) = limits.keepalive else {
-        return Ok(());
-    };
-    const PROBES: u32 = 6;
-    // The kernel counts in seconds and takes at most 32767 of them.
-    let seconds = |time: Duration| Duration::from_secs(time.as_secs().clamp(1, 32_767));
-    sockopt::set_socket_keepalive(socket, true)?;
-    sockopt::set_tcp_keepidle(socket, seconds(idle))?;
-    sockopt::set_tcp_keepintvl(socket, seconds(idle / PROBES))?;
-    sockopt::set_tcp_keepcnt(socket, PROBES)?;
-    // Nothing is probed while sent data waits to be acknowledged: this is the same for that case.
-    #[cfg(target_os = "linux")]
-    {
-        let total = u32::try_from((idle * 2).as_millis()).unwrap_or(u32::MAX);
-        sockopt::set_tcp_user_timeout(socket, total)?;
-    }
-    Ok(())
-}
-
-pub(super) fn is_stream_socket(fd: &OwnedFd) -> bool {
-    sockopt::socket_type(fd) == Ok(SocketType::STREAM)
-}
-
-fn is_same(one: &OwnedFd, other: &OwnedFd) -> bool {
-    match (fstat(one), fstat(other)) {
-        (Ok(one), Ok(other)) => {
-            FileType::from_raw_mode(one.st_mode) == FileType::Socket
-                && (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+    #[cfg(feature = "nbd-tls")]
+    fn tls(&self) -> TlsMode {
+        match &self.tls {
+            None => TlsMode::Off,
+            Some(tls) if tls.required => TlsMode::Required,
+            Some(_) => TlsMode::Offered,
         }
-        _ => false,
+    }
+
+    #[cfg(feature = "nbd-tls")]
+    fn start_tls(&self) -> io::Result<()> {
+        let Some(tls) = &self.tls else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        let encrypted = TlsChannel::accept(&tls.config, &self.channel)?;
+        self.encrypted
+            .set(encrypted)
+            .map_err(|_| io::ErrorKind::AlreadyExists.into())
     }
 }

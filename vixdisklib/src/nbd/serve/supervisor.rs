@@ -11,9 +11,12 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::ServerError;
+use super::channel::Channel;
 use super::connections::{Connections, Cut, Guard};
 use super::listener::{Accepted, Listener};
+use super::metrics_socket::MetricsSocket;
 use super::stream::Stream;
+use crate::nbd::metrics;
 use crate::nbd::session::{self, SessionError, Shared};
 
 /// How long to leave waiting clients alone when there is no descriptor or thread for them.
@@ -33,11 +36,21 @@ impl Waker {
     }
 }
 
-/// Owns the listeners and knows all connections.
+/// Where the server can be reached.
 #[derive(Debug)]
+pub(super) struct Addresses {
+    pub(super) listeners: Vec<Listener>,
+    pub(super) metrics: Option<MetricsSocket>,
+}
+
+/// Adds to a channel what all connections of a server have.
+pub(super) type ToStream = Box<dyn Fn(Channel) -> Stream + Send>;
+
+/// Owns the listeners and knows all connections.
 pub(super) struct Supervisor {
     shared: Arc<Shared>,
-    listeners: Vec<Listener>,
+    addresses: Addresses,
+    to_stream: ToStream,
     wake: UnixStream,
     connections: Arc<Connections>,
     stop_after_last: bool,
@@ -48,7 +61,8 @@ pub(super) struct Supervisor {
 impl Supervisor {
     pub(super) fn new(
         shared: Arc<Shared>,
-        listeners: Vec<Listener>,
+        addresses: Addresses,
+        to_stream: ToStream,
         stop_after_last: bool,
     ) -> io::Result<(Self, Waker)> {
         let (wake, waker) = UnixStream::pair()?;
@@ -57,7 +71,8 @@ impl Supervisor {
         let waker = Waker(Arc::new(waker));
         let supervisor = Self {
             shared,
-            listeners,
+            addresses,
+            to_stream,
             wake,
             connections: Arc::new(Connections::new(waker.clone())),
             stop_after_last,
@@ -84,7 +99,7 @@ impl Supervisor {
 
     /// Whether nobody is left that the server would go on for.
     fn is_done(&self) -> bool {
-        match (self.listeners.is_empty(), self.stop_after_last) {
+        match (self.addresses.listeners.is_empty(), self.stop_after_last) {
             (true, _) => self.connections.is_empty(),
             (false, true) => self.connections.all_have_left(),
             (false, false) => false,
@@ -98,9 +113,12 @@ impl Supervisor {
             .map(|deadline| deadline.saturating_duration_since(Instant::now()))
             .and_then(|left| Timespec::try_from(left).ok());
         let mut fds = vec![PollFd::new(&self.wake, PollFlags::IN)];
-        let listeners = self.listeners.iter();
+        let listeners = self.addresses.listeners.iter().map(AsFd::as_fd);
+        let metrics = self.addresses.metrics.iter().map(AsFd::as_fd);
         fds.extend(
-            listeners.map(|listener| PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN)),
+            listeners
+                .chain(metrics)
+                .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
         );
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -113,8 +131,14 @@ impl Supervisor {
         }
         for (index, _) in ready[1..].iter().enumerate().filter(|(_, ready)| **ready) {
             // One per turn, so that a flood of clients holds up neither the deadlines nor the stop.
-            if let Some(accepted) = self.listeners[index].accept()? {
-                self.admit(accepted)?;
+            match (self.addresses.listeners.get(index), &self.addresses.metrics) {
+                (Some(listener), _) => {
+                    if let Some(accepted) = listener.accept()? {
+                        self.admit(accepted)?;
+                    }
+                }
+                (None, Some(socket)) => socket.answer_next(|| metrics::text(&self.shared))?,
+                (None, None) => unreachable!("nothing else was waited for"),
             }
         }
         Ok(())
@@ -138,8 +162,11 @@ impl Supervisor {
             }
             return Ok(());
         }
-        match Stream::socket(accepted.socket, limits) {
-            Ok(stream) => self.welcome(stream, accepted.name, machine),
+        match Channel::socket(accepted.socket, limits) {
+            Ok(channel) => {
+                let stream = (self.to_stream)(channel);
+                self.welcome(stream, accepted.name, machine)
+            }
             Err(error) => {
                 tracing::debug!(%error, peer = accepted.name, "gone before it was served");
                 Ok(())
@@ -163,10 +190,10 @@ impl Supervisor {
         Ok(())
     }
 
-    fn end(mut self) -> Result<(), ServerError> {
+    fn end(self) -> Result<(), ServerError> {
         // Also when nobody asked for it.
         self.shared.begin_stop();
-        self.listeners.clear();
+        drop(self.addresses);
         self.connections.for_each(Stream::stop_receiving);
         let grace = Instant::now().checked_add(self.shared.limits.grace);
         if !self.connections.wait_until_none(grace) {
@@ -203,6 +230,7 @@ fn serve(stream: &Stream, shared: &Shared, guard: &Guard, peer: &str) {
         tracing::info!(export, "serving");
         guard.settle();
     });
+    stream.say_goodbye();
     match result {
         Ok(()) => tracing::info!("closed"),
         Err(error) if guard.cut() == Some(Cut::Late) => {

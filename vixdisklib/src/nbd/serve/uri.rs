@@ -5,25 +5,47 @@ use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-pub(super) fn tcp(address: SocketAddr, export: &str) -> String {
-    format!("nbd://{address}/{}", escaped(export.as_bytes()))
+/// Whether clients find TLS behind a URI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scheme {
+    Plain,
+    Tls,
+}
+
+impl Scheme {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "nbd",
+            Self::Tls => "nbds",
+        }
+    }
+}
+
+pub(super) fn tcp(scheme: Scheme, address: SocketAddr, export: &str) -> String {
+    let scheme = scheme.name();
+    format!("{scheme}://{address}/{}", escaped(export.as_bytes()))
 }
 
 #[cfg(target_os = "linux")]
-pub(super) fn vsock(machine: u32, port: u32, export: &str) -> String {
+pub(super) fn vsock(scheme: Scheme, machine: u32, port: u32, export: &str) -> String {
     const ANY: u32 = u32::MAX;
     const HOST: u32 = 2;
     // Virtual machines know their host by a fixed number.
+    let scheme = scheme.name();
     let machine = if machine == ANY { HOST } else { machine };
     format!(
-        "nbd+vsock://{machine}:{port}/{}",
+        "{scheme}+vsock://{machine}:{port}/{}",
         escaped(export.as_bytes())
     )
 }
 
-pub(super) fn unix(path: &Path, export: &str) -> String {
+pub(super) fn unix(scheme: Scheme, path: &Path, export: &str) -> String {
     let socket = escaped(path.as_os_str().as_bytes());
-    format!("nbd+unix:///{}?socket={socket}", escaped(export.as_bytes()))
+    let scheme = scheme.name();
+    format!(
+        "{scheme}+unix:///{}?socket={socket}",
+        escaped(export.as_bytes())
+    )
 }
 
 /// Escapes all but what stands for itself everywhere in a URI, and the slash.
@@ -47,13 +69,13 @@ mod tests {
     #[test]
     fn uris_are_what_clients_expect() {
         let address = "127.0.0.1:10809".parse().unwrap();
-        assert_eq!(tcp(address, ""), "nbd://127.0.0.1:10809/");
+        assert_eq!(tcp(Scheme::Plain, address, ""), "nbd://127.0.0.1:10809/");
         assert_eq!(
-            tcp("[::1]:1".parse().unwrap(), "a b/é?"),
-            "nbd://[::1]:1/a%20b/%C3%A9%3F"
+            tcp(Scheme::Tls, "[::1]:1".parse().unwrap(), "a b/é?"),
+            "nbds://[::1]:1/a%20b/%C3%A9%3F"
         );
         assert_eq!(
-            unix(Path::new("/tmp/a&b.sock"), "disk"),
+            unix(Scheme::Plain, Path::new("/tmp/a&b.sock"), "disk"),
             "nbd+unix:///disk?socket=/tmp/a%26b.sock"
         );
     }
