@@ -397,6 +397,30 @@ fn programs_in_cxx17_do_their_jobs() {
 }
 
 #[test]
+fn programs_are_built_with_what_pkg_config_says() {
+    if !need::have(&["cc", "make", "pkg-config"]) {
+        return;
+    }
+    let (folder, distribution) = (folder(), artefact::libdir());
+    let program = folder.path().join("info");
+    let mut make = command("make");
+    make.args(["--silent", "-C"])
+        .arg(artefact::repository().join("examples/c"))
+        .arg(format!("OUT={}", folder.path().display()))
+        .arg(format!(
+            "PKG_CONFIG_PATH={}/share/pkgconfig",
+            distribution.display()
+        ));
+    run(make.arg(&program));
+    let mut info = command(&program);
+    info.arg("/absent.vmdk")
+        .env("LD_LIBRARY_PATH", distribution.join("lib64"));
+    let output = output(&mut info);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("(code 4)"), "{errors}");
+}
+
+#[test]
 fn programs_run_clean_under_valgrind() {
     if need::have(&["qemu-img", "cc", "c++", "make", "valgrind"]) {
         do_each_once(&Jobs::new(Language::C, |program| {
