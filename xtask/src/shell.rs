@@ -26,7 +26,7 @@ pub(crate) fn cargo() -> Command {
 }
 
 /// Cargo that builds the same bytes wherever the sources lie: paths in the program are those below the root, and below the
-/// folder of the packages that it uses.
+/// folder of the packages that it uses, and what the environment says of release builds does not count.
 pub(crate) fn reproducible_cargo() -> Result<Command> {
     let mut flags = Vec::new();
     let sources = cargo_home()?.join("registry/src");
@@ -42,6 +42,13 @@ pub(crate) fn reproducible_cargo() -> Result<Command> {
     let mut cargo = cargo();
     // Parts are separated by this character, because paths may have spaces.
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+    // Code is divided otherwise where parts of it are to be built again.
+    cargo.env("CARGO_INCREMENTAL", "0");
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("CARGO_PROFILE_RELEASE_") {
+            cargo.env_remove(name);
+        }
+    }
     Ok(cargo)
 }
 
