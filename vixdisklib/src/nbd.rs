@@ -26,6 +26,8 @@ mod counters;
 mod disk;
 mod export;
 mod features;
+#[doc(hidden)]
+pub mod fuzzing;
 mod limits;
 mod metrics;
 mod overlay;

@@ -8,6 +8,7 @@
 //!    ├─ mend        what holds of checking and repairing   mend.rs
 //!    └─ mutate      changes that keep a format's shape     mutate.rs
 //!   seeds           small disks to begin with              seeds.rs image.rs
+//!   nbd             a client of the NBD server             nbd.rs
 //! ```
 //!
 //! The fuzz targets and the ordinary test that replays their seeds call the same function, [`Target::run`]. A claim
@@ -25,6 +26,7 @@ mod files;
 mod image;
 mod mend;
 mod mutate;
+pub mod nbd;
 mod numbers;
 mod seeds;
 mod target;
