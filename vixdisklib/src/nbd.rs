@@ -12,13 +12,13 @@
 //! ```
 //!
 //! Clients negotiate by the fixed newstyle handshake and may use structured replies or extended headers, with the
-//! metadata context `base:allocation` and those that an export has besides. Several clients at once share one export, and what one flushes is flushed for all, so the
-//! server offers parallel connections (`CAN_MULTI_CONN`).
+//! metadata context `base:allocation` and those that an export has besides. Several clients at once share one export,
+//! and what one flushes is flushed for all, so the server offers parallel connections (`CAN_MULTI_CONN`).
 //!
 //! Source of the protocol: "The NBD protocol", `doc/proto.md` of the NetworkBlockDevice project, and its branch
 //! `extension-ext-header`. What clients make of it was observed with libnbd 1.14 and qemu 10.0.
 //!
-//! Not done: TLS. It is refused as the protocol asks, and clients go on without it.
+//! With the feature `nbd-tls` connections can be encrypted; without it that is refused as the protocol asks.
 
 #![forbid(unsafe_code)]
 
