@@ -31,7 +31,7 @@ pub(super) fn check(setting: Setting, sent: &[u8], packet: usize, answers: &[u8]
     if let Some(agreed) = handshake::follow(&mut sent, packet, &mut answers) {
         transmission::follow(setting, &agreed, &mut sent, &mut answers);
     }
-    if !(setting.parallel) {
+    if !setting.parallel {
         assert!(answers.is_empty(), "answers to nothing");
     }
 }
