@@ -10,9 +10,9 @@ use super::features::Features;
 /// The public NBD protocol asks servers to accept payloads up to 32 MiB (2^25 bytes), strings up to 4096 bytes,
 /// and lets them hang up on clients that behave abusively.
 ///
-/// Memory is bounded for each connection: clients that ask for much and take no answers can make the server hold
-/// [`in_flight_bytes`](Limits::in_flight_bytes) times [`connections`](Limits::connections). Where clients are not
-/// trusted, lower these two.
+/// Memory is bounded for each connection and for all: clients that ask for much and take no answers can make the server
+/// hold [`memory`](Limits::memory), until [`write_timeout`](Limits::write_timeout) ends them; half of that for buffers
+/// that connections keep for later; and for each connection about 100 KiB and the stacks of its threads.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Limits {
@@ -50,6 +50,10 @@ pub struct Limits {
     /// Bytes of payload that these requests may hold in memory, per connection; at least
     /// [`payload`](Limits::payload). Default 64 MiB.
     pub in_flight_bytes: usize,
+    /// The same for the requests of all connections; at least twice [`payload`](Limits::payload). Half of it is shared out
+    /// evenly over [`connections`](Limits::connections), so that each can go on with smaller requests whatever the others
+    /// do; the other half is for whoever comes first. Default 512 MiB.
+    pub memory: usize,
     /// Extents in one block status reply, at most 2^20; the client asks again for the rest. Default 2^17.
     pub extents: usize,
     /// Time that a stopping server gives its clients to take the answers they are owed. Default 10 s.
@@ -61,8 +65,11 @@ pub struct Limits {
 impl Limits {
     /// The same, with what no message could describe brought down to what one can.
     pub(super) fn within_protocol(self) -> Self {
+        let payload = self.payload.min(1 << 30);
+        let two_payloads = usize::try_from(payload).map_or(usize::MAX, |one| one.saturating_mul(2));
         Self {
-            payload: self.payload.min(1 << 30),
+            payload,
+            memory: self.memory.max(two_payloads),
             extents: self.extents.clamp(1, 1 << 20),
             ..self
         }
@@ -85,6 +92,7 @@ impl Default for Limits {
             threads: 16,
             in_flight_requests: 64,
             in_flight_bytes: 64 << 20,
+            memory: 512 << 20,
             extents: 1 << 17,
             grace: Duration::from_secs(10),
             features: Features::all(),

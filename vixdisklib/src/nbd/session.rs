@@ -20,11 +20,14 @@ mod tests;
 mod transmission;
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::counters::LiveCounters;
 use super::limits::Limits;
 use super::table::{Entry, ExportTable};
+use budget::Memory;
+use buffer::Idle;
 use input::Input;
 
 /// The two directions of a connection, each used by one thread at a time.
@@ -70,14 +73,19 @@ pub(super) struct Shared {
     pub(super) exports: ExportTable,
     pub(super) limits: Limits,
     pub(super) counters: LiveCounters,
+    memory: Memory,
+    idle: Arc<Idle>,
     stopping: AtomicBool,
 }
 
 impl Shared {
     pub(super) fn new(exports: ExportTable, limits: Limits) -> Self {
+        let limits = limits.within_protocol();
         Self {
             exports,
-            limits: limits.within_protocol(),
+            memory: Memory::new(limits.memory, limits.connections),
+            idle: Arc::new(Idle::new(limits.memory / 2)),
+            limits,
             counters: LiveCounters::default(),
             stopping: AtomicBool::new(false),
         }

@@ -7,6 +7,8 @@
     reason = "messages are built by hand, so that the server's encoder is not its own judge"
 )]
 
+pub(crate) mod certificates;
+
 use std::io::{Read, Write};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Condvar, Mutex};

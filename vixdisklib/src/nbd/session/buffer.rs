@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -47,9 +48,33 @@ impl Drop for Buffer {
     }
 }
 
+/// What all connections of a server may keep in unused buffers.
+#[derive(Debug)]
+pub(super) struct Idle(AtomicUsize);
+
+impl Idle {
+    pub(super) fn new(bytes: usize) -> Self {
+        Self(AtomicUsize::new(bytes))
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        let less = |left: usize| left.checked_sub(bytes);
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
+            .is_ok()
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
 /// The unused buffers of one connection.
-#[derive(Debug, Default)]
-pub(super) struct Pool(Mutex<Free>);
+#[derive(Debug)]
+pub(super) struct Pool {
+    free: Mutex<Free>,
+    idle: Arc<Idle>,
+}
 
 #[derive(Debug, Default)]
 struct Free {
@@ -58,6 +83,13 @@ struct Free {
 }
 
 impl Pool {
+    pub(super) fn new(idle: &Arc<Idle>) -> Arc<Self> {
+        Arc::new(Self {
+            free: Mutex::default(),
+            idle: Arc::clone(idle),
+        })
+    }
+
     /// A buffer of `length` bytes, whose contents are whatever the connection had in it before.
     pub(super) fn take(self: &Arc<Self>, length: usize) -> Buffer {
         // Sizes are rounded to powers of two, so that buffers for similar requests replace each other.
@@ -75,21 +107,28 @@ impl Pool {
     }
 
     fn reuse(&self, capacity: usize) -> Option<Box<[u8]>> {
-        let mut free = self.0.lock();
+        let mut free = self.free.lock();
         let index = free
             .buffers
             .iter()
             .rposition(|buffer| buffer.len() == capacity)?;
         free.bytes -= capacity;
+        self.idle.give_back(capacity);
         Some(free.buffers.swap_remove(index))
     }
 
     fn give_back(&self, bytes: Box<[u8]>) {
-        let mut free = self.0.lock();
-        if free.bytes + bytes.len() <= KEEP {
+        let mut free = self.free.lock();
+        if free.bytes + bytes.len() <= KEEP && self.idle.take(bytes.len()) {
             free.bytes += bytes.len();
             free.buffers.push(bytes);
         }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.idle.give_back(self.free.get_mut().bytes);
     }
 }
 
@@ -99,7 +138,7 @@ mod tests {
 
     #[test]
     fn buffers_are_aligned_and_used_again() {
-        let pool = Arc::new(Pool::default());
+        let pool = Pool::new(&Arc::new(Idle::new(1 << 30)));
         let mut first = pool.take(5000);
         assert_eq!(first.as_slice().len(), 5000);
         assert_eq!(first.as_slice().as_ptr().align_offset(PAGE), 0);
@@ -114,11 +153,28 @@ mod tests {
 
     #[test]
     fn idle_memory_is_bounded() {
-        let pool = Arc::new(Pool::default());
+        let pool = Pool::new(&Arc::new(Idle::new(1 << 30)));
         let buffers: Vec<_> = (0..40).map(|_| pool.take(1 << 20)).collect();
         drop(buffers);
-        assert!(pool.0.lock().bytes <= KEEP);
+        assert!(pool.free.lock().bytes <= KEEP);
         drop(pool.take(32 << 20));
-        assert!(pool.0.lock().bytes <= KEEP);
+        assert!(pool.free.lock().bytes <= KEEP);
+    }
+    #[test]
+    fn idle_memory_of_all_is_bounded() {
+        let idle = Arc::new(Idle::new(10 << 20));
+        let pools = [Pool::new(&idle), Pool::new(&idle)];
+        for pool in &pools {
+            drop((0..8).map(|_| pool.take(1 << 20)).collect::<Vec<_>>());
+        }
+        let kept = pools.iter().map(|pool| pool.free.lock().bytes);
+        assert!(kept.sum::<usize>() <= 10 << 20);
+        // What is in use again makes room for others, and so does the end of a connection.
+        let [first, second] = pools;
+        drop(first);
+        drop((0..8).map(|_| second.take(1 << 20)).collect::<Vec<_>>());
+        assert!(second.free.lock().bytes > 8 << 20);
+        drop(second);
+        assert_eq!(idle.0.load(Ordering::Relaxed), 10 << 20);
     }
 }

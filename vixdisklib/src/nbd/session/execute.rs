@@ -209,7 +209,8 @@ mod tests {
             length: 1,
             payload: 0,
         };
-        let pool = std::sync::Arc::new(crate::nbd::session::buffer::Pool::default());
+        let idle = std::sync::Arc::new(crate::nbd::session::buffer::Idle::new(0));
+        let pool = crate::nbd::session::buffer::Pool::new(&idle);
         let map = Map(vec![(1, BlockState::Data)]);
         let buffer = Some(pool.take(1));
         let negotiated = negotiated(Framing::Structured);

@@ -31,7 +31,11 @@ pub(super) fn run<S: ByteStream>(
     negotiated: &Negotiated,
 ) -> Result<(), SessionError> {
     let limits = &shared.limits;
-    let budget = Budget::new(limits.in_flight_requests, limits.in_flight_bytes);
+    let budget = Budget::new(
+        limits.in_flight_requests,
+        limits.in_flight_bytes,
+        &shared.memory,
+    );
     let transmission = Transmission {
         incoming: Mutex::new(Incoming {
             input,
@@ -41,7 +45,7 @@ pub(super) fn run<S: ByteStream>(
         waiting: AtomicUsize::new(0),
         output: Output::new(stream),
         budget: &budget,
-        pool: Arc::default(),
+        pool: Pool::new(&shared.idle),
         export: &*negotiated.export.export,
         negotiated,
         shared,
@@ -61,7 +65,7 @@ struct Transmission<'a, S> {
     /// Threads that wait for their turn at `incoming`, or have it.
     waiting: AtomicUsize,
     output: Output<'a, 'a, S>,
-    budget: &'a Budget,
+    budget: &'a Budget<'a>,
     pool: Arc<Pool>,
     export: &'a dyn Export,
     negotiated: &'a Negotiated,
