@@ -23,7 +23,7 @@ pub(super) struct Job<'b> {
 
 /// What reading a request takes.
 pub(super) struct Receiver<'s, 'b> {
-    pub(super) budget: &'b Budget,
+    pub(super) budget: &'b Budget<'b>,
     pub(super) pool: &'s Arc<Pool>,
     pub(super) export: &'b dyn Export,
     pub(super) negotiated: &'b Negotiated,
