@@ -9,8 +9,8 @@
 //!       DiskExport  disk.rs      a `SharedDisk` as an export
 //!       Window      window.rs    a part of an export
 //!       RateLimit   rate.rs      an export that is held back
-//!       Overlay     overlay.rs   a disk to write to while its base stays as it is
 //!     ExportSource  source.rs    exports that are found when a client asks for them
+//!   Overlay         overlay.rs   a disk to write to while its base stays as it is
 //! ```
 //!
 //! Clients negotiate by the fixed newstyle handshake and may use structured replies or extended headers, with the

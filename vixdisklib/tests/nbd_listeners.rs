@@ -9,12 +9,15 @@ use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nbd_support::{Client, Ram};
 use rustix::pipe::pipe;
-use vixdisklib::nbd::{ExportError, Found, Limits, Server, ServerError, ServerHandle};
+use vixdisklib::nbd::{
+    ExportError, Found, Limits, Server, ServerError, ServerHandle, inherited_sockets,
+};
 
 fn client(stream: UnixStream) -> Client<UnixStream> {
     stream
@@ -380,4 +383,45 @@ fn counters_are_told_at_a_socket() {
     drop(reader);
     server.wait().unwrap();
     assert!(!path.exists());
+}
+
+/// The other half of the test below, in a process that was started with a socket.
+#[test]
+#[ignore = "is started by the test of socket activation"]
+fn serves_what_it_was_started_with() {
+    let mut sockets = inherited_sockets().unwrap();
+    assert_eq!(sockets.len(), 1);
+    assert!(inherited_sockets().unwrap().is_empty(), "taken once");
+    let socket = sockets.remove(0);
+    assert_eq!(socket.name, "disk");
+    let flags = rustix::io::fcntl_getfd(&socket.socket).unwrap();
+    assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+    let server = Server::new()
+        .export("", "", Ram::new(vec![7; 512]))
+        .listen_socket(socket.socket)
+        .stop_after_last_client()
+        .start()
+        .unwrap();
+    server.wait().unwrap();
+}
+
+#[test]
+fn a_process_is_started_with_its_socket() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    let listener = UnixListener::bind(&path).unwrap();
+    // Descriptor 3 and the process id, which only the shell can set before the program runs.
+    let script = "exec 3<&0 </dev/null; export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=disk; \
+        exec \"$0\" --exact serves_what_it_was_started_with --ignored --nocapture";
+    let mut child = Command::new("sh")
+        .args(["-c", script])
+        .arg(std::env::current_exe().unwrap())
+        .stdin(OwnedFd::from(listener))
+        .spawn()
+        .unwrap();
+    reads_one(&mut client(UnixStream::connect(&path).unwrap()).go(""), 7);
+    assert!(child.wait().unwrap().success());
+    assert!(path.exists());
+    // Without the variables, or with those of another process, there is nothing to take.
+    assert!(inherited_sockets().unwrap().is_empty());
 }

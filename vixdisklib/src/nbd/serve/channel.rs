@@ -149,3 +149,44 @@ fn is_same(one: &OwnedFd, other: &OwnedFd) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn tcp_clients_are_asked_whether_they_live() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let accept = |limits: &Limits| {
+            let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (stream, _) = listener.accept().unwrap();
+            match Channel::socket(stream.into(), limits).unwrap() {
+                Channel::Socket(socket) => socket,
+                Channel::Pair(_) => panic!("it is one socket"),
+            }
+        };
+        let mut limits = Limits {
+            keepalive: Some(Duration::from_secs(30)),
+            write_timeout: Some(Duration::from_secs(7)),
+            ..Limits::default()
+        };
+        let socket = accept(&limits);
+        assert!(sockopt::socket_keepalive(&socket).unwrap());
+        assert!(sockopt::tcp_nodelay(&socket).unwrap());
+        assert_eq!(sockopt::tcp_keepidle(&socket).unwrap().as_secs(), 30);
+        let probing = sockopt::tcp_keepintvl(&socket).unwrap().as_secs()
+            * u64::from(sockopt::tcp_keepcnt(&socket).unwrap());
+        assert_eq!(probing, 30);
+        let send = sockopt::socket_timeout(&socket, Timeout::Send).unwrap();
+        assert_eq!(send, Some(Duration::from_secs(7)));
+        limits.keepalive = None;
+        limits.write_timeout = None;
+        let socket = accept(&limits);
+        assert!(!sockopt::socket_keepalive(&socket).unwrap());
+        assert_eq!(
+            sockopt::socket_timeout(&socket, Timeout::Send).unwrap(),
+            None
+        );
+    }
+}
