@@ -1,6 +1,6 @@
 //! A server that is killed under load, again and again: what a client was told to be safe is on the disk.
 //!
-//! Each run begins with a fresh disk and several clients that write, zero and flush small blocks. At a random moment
+//! Each run begins with a fresh disk and several clients that write, zero and flush small blocks, some of them with FUA. At a random moment
 //! the server gets SIGKILL. Then QEMU and our own check must find the disk in order, or our repair must put it in order,
 //! QEMU and we must read the same, and each sector must hold what it held at its client's last flush or something that
 //! the client sent since. The few runs of the ordinary tests become many with
@@ -90,6 +90,14 @@ struct History {
     since: Vec<Change>,
 }
 
+impl History {
+    /// `change`, the last one, is safe from now on.
+    fn note_safe(&mut self, change: Change) {
+        self.safe = Some(change);
+        self.since.clear();
+    }
+}
+
 /// What a client knows when its server is gone.
 #[derive(Debug)]
 struct Log {
@@ -119,8 +127,7 @@ impl Log {
         self.flushes += 1;
         for block in &mut self.blocks {
             if let Some(last) = block.since.pop() {
-                block.safe = Some(last);
-                block.since.clear();
+                block.note_safe(last);
             }
         }
     }
@@ -151,8 +158,13 @@ fn work(uri: &str, client: u64, seed: u64, on_its_way: &Sender<()>) -> Log {
             }
             1 => {
                 log.blocks[index].since.push(Change::Zeroed);
-                let flags: &[&str] = if random.once_in(2) { &["no-hole"] } else { &[] };
-                session.zero(place, BLOCK, flags)
+                let all: [&[&str]; 4] = [&[], &["no-hole"], &["fua"], &["no-hole", "fua"]];
+                let flags = *random.pick(&all);
+                let answer = session.zero(place, BLOCK, flags);
+                if answer.is_ok() && flags.contains(&"fua") {
+                    log.blocks[index].note_safe(Change::Zeroed);
+                }
+                answer
             }
             kind => {
                 let change = Change::Wrote(random.number());
@@ -160,9 +172,7 @@ fn work(uri: &str, client: u64, seed: u64, on_its_way: &Sender<()>) -> Log {
                 let flags: &[&str] = if kind == 2 { &["fua"] } else { &[] };
                 let answer = session.write(place, &change.content(), flags);
                 if answer.is_ok() && kind == 2 {
-                    let history = &mut log.blocks[index];
-                    history.safe = Some(change);
-                    history.since.clear();
+                    log.blocks[index].note_safe(change);
                 }
                 answer
             }

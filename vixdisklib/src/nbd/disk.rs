@@ -240,3 +240,6 @@ impl Export for DiskExport {
         Ok(())
     }
 }
+
+#[cfg(all(test, feature = "embedded"))]
+mod tests;

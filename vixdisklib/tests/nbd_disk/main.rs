@@ -3,6 +3,7 @@
 #![cfg(all(unix, feature = "nbd", feature = "embedded"))]
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod clients;
 mod contexts;
 mod flat;
 mod kinds;

@@ -234,6 +234,63 @@ mod tests {
         assert_eq!(run(Command::Write { fua: false }), ErrorNumber::Io);
     }
 
+    /// Notes what it is asked to make durable.
+    #[derive(Default)]
+    struct Flushes(parking_lot::Mutex<Vec<(u64, u64)>>);
+
+    impl Export for Flushes {
+        fn size(&self) -> ByteLen {
+            ByteLen::new(1000)
+        }
+        fn read_at(&self, _: ByteLen, _: &mut [u8]) -> Result<(), ExportError> {
+            Ok(())
+        }
+        fn write_at(&self, _: ByteLen, _: &[u8]) -> Result<(), ExportError> {
+            Ok(())
+        }
+        fn write_zeroes(&self, _: ByteLen, _: ByteLen, _: ZeroRequest) -> Result<(), ExportError> {
+            Ok(())
+        }
+        fn flush(&self) -> Result<(), ExportError> {
+            self.0.lock().push((0, 1000));
+            Ok(())
+        }
+        fn flush_range(&self, offset: ByteLen, length: ByteLen) -> Result<(), ExportError> {
+            self.0.lock().push((offset.get(), length.get()));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_must_be_durable_at_once_is_flushed_by_itself() {
+        let request = Request {
+            flags: CommandFlags::empty(),
+            command: 0,
+            cookie: 0,
+            offset: 30,
+            length: 4,
+            payload: 0,
+        };
+        let export = Flushes::default();
+        let pool = std::sync::Arc::new(crate::nbd::session::buffer::Pool::default());
+        let zeroes = ZeroRequest::default();
+        let flushed = |command| {
+            let buffer = Some(pool.take(4));
+            perform(command, &request, buffer, &export).unwrap();
+            std::mem::take(&mut *export.0.lock())
+        };
+        for (fua, expected) in [(false, vec![]), (true, vec![(30, 4)])] {
+            assert_eq!(flushed(Command::Write { fua }), expected);
+            assert_eq!(flushed(Command::Trim { fua }), expected);
+            let zero = Command::WriteZeroes {
+                request: zeroes,
+                fua,
+            };
+            assert_eq!(flushed(zero), expected);
+        }
+        assert_eq!(flushed(Command::Flush), [(0, 1000)]);
+    }
+
     #[test]
     fn a_panic_becomes_an_error() {
         assert_eq!(run(Command::Read { holes: false }), ErrorNumber::Io);
