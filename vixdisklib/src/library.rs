@@ -1,14 +1,13 @@
 //! The library behind everything: found, initialised once, left when the last user is gone.
 
+mod facts;
 mod find;
 mod rename;
 mod start;
 
 use std::ffi::CString;
 use std::fmt;
-use std::path::Path;
-#[cfg(feature = "loader")]
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use disk_units::ByteLen;
@@ -78,6 +77,8 @@ struct Inner {
     /// closing, and, since 7.0.1, allocated-block queries (Virtual Disk Programming Guide).
     control: Worker<()>,
     birth: Birth,
+    /// The file that was loaded, if one was.
+    file: Option<PathBuf>,
     /// The numbers of its release; none if they are not known.
     release: Vec<u32>,
     /// What was cleaned up on start.

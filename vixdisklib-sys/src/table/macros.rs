@@ -114,6 +114,15 @@ macro_rules! fn_table {
         }
 
         impl $table {
+            /// The functions that it has, in the order of its fields.
+            pub fn present(&self) -> impl Iterator<Item = &'static $crate::Symbol> {
+                let present = [
+                    $({ let _ = self.$required; true },)*
+                    $($(self.$optional.is_some(),)*)*
+                ];
+                Self::SYMBOLS.iter().zip(present).filter_map(|(symbol, present)| present.then_some(symbol))
+            }
+
             /// A table that has the functions of `O::table()` and tells `O` of every call. It costs nothing where it is
             /// not used.
             #[must_use]

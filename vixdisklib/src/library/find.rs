@@ -20,6 +20,8 @@ pub(super) struct Found {
     pub(super) api: &'static Api,
     /// The folder to name as `libDir`.
     pub(super) root: Option<PathBuf>,
+    /// The file that was loaded.
+    pub(super) file: Option<PathBuf>,
     /// The numbers of its release; none if they are not known.
     pub(super) release: Vec<u32>,
 }
@@ -36,6 +38,7 @@ pub(super) fn find(backend: &Backend) -> Result<Found> {
             Ok(Found {
                 api: &EMBEDDED,
                 root: None,
+                file: None,
                 release: Vec::new(),
             })
         }
@@ -90,6 +93,7 @@ fn load(path: &Path) -> Result<Found> {
     Ok(Found {
         api,
         root: Some(library.root),
+        file: Some(library.path),
         release,
     })
 }

@@ -126,7 +126,12 @@ impl LibraryBuilder {
         release: Vec<u32>,
     ) -> Result<Library> {
         self.check()?;
-        self.start_found(Found { api, root, release })
+        self.start_found(Found {
+            api,
+            root,
+            file: None,
+            release,
+        })
     }
 
     /// What is wrong with the options whichever library it is.
@@ -157,6 +162,7 @@ impl LibraryBuilder {
         let Found {
             api: plain,
             root,
+            file,
             release,
         } = found;
         let (api, recorder) = if statistics {
@@ -201,6 +207,7 @@ impl LibraryBuilder {
             api,
             plain,
             recorder,
+            file,
             release,
             backend,
             control,
