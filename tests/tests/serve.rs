@@ -312,7 +312,9 @@ fn a_signal_ends_a_server_that_runs_a_command() {
     }
     let (_folder, disk) = disk();
     let start = Instant::now();
-    let mut server = Serve::disk(&disk).arguments(["--run", "sleep 60"]).start();
+    let mut server = Serve::disk(&disk)
+        .arguments(["--print-uri", "--run", "sleep 60"])
+        .start();
     server.signal(Signal::TERM);
     server.wait();
     assert!(start.elapsed() < Duration::from_secs(20));

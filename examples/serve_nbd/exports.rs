@@ -1,0 +1,200 @@
+//! Which disks there are, under which names.
+
+use std::path::Path;
+
+use vixdisklib::nbd::{DiskExport, Server};
+use vixdisklib::{Connection, CreateOptions, Disk, Library, OpenFlags, SharedDisk};
+
+use crate::folders::{Folder, Folders};
+use crate::options::Options;
+use crate::sample::Sample;
+use crate::{Result, common, connect};
+
+/// All of them. Those that are named one by one are open from the start, those of folders when a client asks.
+pub(crate) struct Exports {
+    disks: Vec<Named>,
+    folders: Vec<Folder>,
+    default: Option<String>,
+    opener: Opener,
+    /// Its file is there as long as it is served.
+    sample: Option<Sample>,
+}
+
+struct Named {
+    name: String,
+    disk: SharedDisk,
+}
+
+/// How the options want disks to be opened.
+#[derive(Clone)]
+pub(crate) struct Opener {
+    connection: Connection,
+    read_only: bool,
+    flags: OpenFlags,
+}
+
+impl Exports {
+    pub(crate) fn open(options: &Options, library: &Library) -> Result<Self> {
+        let connection = connect::connect(options, library)?;
+        let is_fcd = options.remote.fcd.is_some();
+        let sample = match options.disks.is_empty() && !is_fcd {
+            true if connection.is_local() => Some(Sample::unpack()?),
+            true => return Err("--server needs the disk, such as '[datastore1] vm/vm.vmdk'".into()),
+            false => None,
+        };
+        let opener = Opener {
+            read_only: options.disk.read_only || sample.is_some(),
+            flags: connect::open_flags(options),
+            connection,
+        };
+        let mut exports = Self {
+            disks: Vec::new(),
+            folders: Vec::new(),
+            default: options.disk.default_export.clone(),
+            opener,
+            sample,
+        };
+        create(options, &exports.opener.connection)?;
+        let mut files: Vec<&Path> = Vec::new();
+        for path in &options.disks {
+            match Folder::of(path)? {
+                Some(folder) if exports.opener.connection.is_local() => {
+                    exports.folders.push(folder)
+                }
+                _ => files.push(path),
+            }
+        }
+        let sample_path = exports.sample.as_ref().map(Sample::path);
+        files.extend(sample_path.as_deref());
+        let count = files.len() + usize::from(is_fcd);
+        let names = names(
+            &options.disk.exports,
+            &files,
+            count,
+            exports.folders.is_empty(),
+        )?;
+        if is_fcd {
+            let disk = exports
+                .opener
+                .open(|connection, flags| connection.open_fcd(flags))?;
+            exports.disks.push(Named {
+                name: names[0].clone(),
+                disk,
+            });
+        }
+        for (path, name) in files.into_iter().zip(names) {
+            let disk = exports.opener.open_path(path)?;
+            exports.disks.push(Named { name, disk });
+        }
+        Ok(exports)
+    }
+
+    pub(crate) fn is_sample(&self) -> bool {
+        self.sample.is_some()
+    }
+
+    /// The name of the only disk, or of the one that clients get that ask for none.
+    pub(crate) fn main_name(&self) -> &str {
+        match (&self.default, self.disks.as_slice()) {
+            (Some(name), _) => name,
+            (None, [only]) if self.folders.is_empty() => &only.name,
+            _ => "",
+        }
+    }
+
+    pub(crate) fn add_to(&self, mut server: Server) -> Result<Server> {
+        for Named { name, disk } in &self.disks {
+            let export = DiskExport::new(disk.clone())?;
+            server = server.export(name, description(disk.name()), export);
+        }
+        if !self.folders.is_empty() {
+            server = server.source(Folders::new(self.folders.clone(), self.opener.clone()));
+        }
+        if let Some(name) = &self.default {
+            server = server.default_export(name);
+        }
+        Ok(server)
+    }
+
+    /// Closes the disks, when nobody serves them any more. Tries all, and tells the first failure.
+    pub(crate) fn close(self) -> Result<()> {
+        let closed = self.disks.into_iter().map(|named| named.disk.close());
+        Ok(closed.fold(Ok(()), |all, one| all.and(one))?)
+    }
+}
+
+impl Opener {
+    /// Opens a disk by its path; for writing if that was asked for.
+    pub(crate) fn open_path(&self, path: &Path) -> Result<SharedDisk> {
+        self.open(|connection, flags| connection.open_disk(path, flags))
+    }
+
+    fn open(
+        &self,
+        open: impl Fn(&Connection, OpenFlags) -> vixdisklib::Result<Disk>,
+    ) -> Result<SharedDisk> {
+        let open = |flags| open(&self.connection, self.flags | flags);
+        let disk = if self.read_only {
+            open(OpenFlags::READ_ONLY)?
+        } else {
+            open(OpenFlags::empty()).map_err(|error| {
+                let line = common::explain(&error);
+                match open(OpenFlags::READ_ONLY) {
+                    Ok(_) => format!("{line} (it can be opened with --read-only)"),
+                    Err(_) => line,
+                }
+            })?
+        };
+        Ok(disk.into_shared()?)
+    }
+}
+
+/// Makes the disk of `--create`.
+fn create(options: &Options, connection: &Connection) -> Result<()> {
+    let wanted = &options.create;
+    let Some(capacity) = wanted.create else {
+        return Ok(());
+    };
+    let [path] = options.disks.as_slice() else {
+        return Err("--create makes one disk; name that alone".into());
+    };
+    let creation = CreateOptions::new(wanted.create_type, capacity)
+        .adapter(wanted.create_adapter)
+        .hardware_version(wanted.create_hwversion);
+    connection
+        .create_disk(path, &creation, common::progress_bar())
+        .map_err(|error| format!("--create: {}", common::explain(&error)).into())
+}
+
+/// The names of `count` disks, of which all but the one of a server are files.
+fn names(given: &[String], files: &[&Path], count: usize, are_all: bool) -> Result<Vec<String>> {
+    if !given.is_empty() {
+        if given.len() != count {
+            let text = format!(
+                "--exportname is given {} times, for {count} disks; give it once for each disk that is no folder",
+                given.len()
+            );
+            return Err(text.into());
+        }
+        return Ok(given.to_vec());
+    }
+    if count == 1 && are_all {
+        return Ok(vec![String::new()]);
+    }
+    let names: Vec<_> = files.iter().map(|path| description(path)).collect();
+    for (index, name) in names.iter().enumerate() {
+        if names[..index].contains(name) {
+            let text = format!(
+                "there are two disks named {name}; tell them apart by --exportname, once for each"
+            );
+            return Err(text.into());
+        }
+    }
+    Ok(names)
+}
+
+/// What people recognise a disk by.
+pub(crate) fn description(path: &Path) -> String {
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    name.to_string_lossy().into_owned()
+}

@@ -1,0 +1,401 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Parser};
+use vixdisklib::nbd::Limits;
+use vixdisklib::{Adapter, ByteLen, DiskKind, SectorCount, TransportModes};
+
+/// Serves virtual disks over NBD.
+///
+/// The first line on standard output is the URI for clients. Without a disk there is a small sample, read-only.
+#[derive(Debug, Parser)]
+#[command(name = "serve_nbd", version)]
+pub(crate) struct Options {
+    /// Virtual disks; folders, whose disks are served by the names of their files; or wildcards, such as 'vm/web-*.vmdk',
+    /// which are matched against the names that clients ask for
+    #[arg(value_name = "DISK")]
+    pub(crate) disks: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) disk: DiskOptions,
+    #[command(flatten)]
+    pub(crate) create: CreateOptions,
+    #[command(flatten)]
+    pub(crate) address: AddressOptions,
+    #[command(flatten)]
+    pub(crate) tls: TlsOptions,
+    #[command(flatten)]
+    pub(crate) limits: LimitOptions,
+    #[command(flatten)]
+    pub(crate) library: LibraryOptions,
+    #[command(flatten)]
+    pub(crate) remote: RemoteOptions,
+    #[command(flatten)]
+    pub(crate) privileges: PrivilegeOptions,
+
+    /// Run this shell command, then stop and end with its exit status. It finds the server by $uri, $nbd, $unixsocket,
+    /// $port and $exportname. Without an address, the server listens at a private socket
+    #[arg(
+        long,
+        value_name = "COMMAND",
+        help_heading = "Process",
+        conflicts_with = "stdio"
+    )]
+    pub(crate) run: Option<String>,
+    /// Stop when the process that started this one ends
+    #[arg(long, help_heading = "Process")]
+    pub(crate) exit_with_parent: bool,
+    /// Stop when the last client has left that used a disk
+    #[arg(long, help_heading = "Process")]
+    pub(crate) exit_after_last: bool,
+    /// Write the number of the process to this file when clients can connect; it is removed at the end
+    #[arg(short = 'P', long, value_name = "PATH", help_heading = "Process")]
+    pub(crate) pidfile: Option<PathBuf>,
+
+    /// Print the URIs for clients also where a command or another program is told them
+    #[arg(long, help_heading = "Output", conflicts_with = "stdio")]
+    pub(crate) print_uri: bool,
+    /// Say which library is behind --libdir, what it has and what it can do, one key=value in a line, and end
+    #[arg(long, help_heading = "Output", conflicts_with_all = ["disks", "run"])]
+    pub(crate) probe: bool,
+    /// At the end, say on standard error what was done
+    #[arg(long, help_heading = "Output")]
+    pub(crate) stats: bool,
+    /// Give counters, as OpenMetrics, to everybody who connects to a Unix socket at this path
+    #[arg(long, value_name = "PATH", help_heading = "Output")]
+    pub(crate) metrics: Option<PathBuf>,
+    /// Say more about what happens, on standard error; repeat for still more
+    #[arg(short, long, action = ArgAction::Count, help_heading = "Output")]
+    pub(crate) verbose: u8,
+}
+
+/// Which part of which disk clients get.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Disks")]
+pub(crate) struct DiskOptions {
+    /// Open the disks for reading only, and refuse writes
+    #[arg(short, long)]
+    pub(crate) read_only: bool,
+    /// The name by which clients ask for the disk; with several disks, once for each. A single disk is found by the
+    /// empty name, too. Default: none for a single disk, else the names of the files
+    #[arg(
+        short,
+        long = "exportname",
+        visible_alias = "export",
+        value_name = "NAME"
+    )]
+    pub(crate) exports: Vec<String>,
+    /// Which of several disks clients get that ask for none
+    #[arg(long, value_name = "NAME")]
+    pub(crate) default_export: Option<String>,
+    /// Open the named link of a chain alone, without its parents
+    #[arg(long)]
+    pub(crate) single_link: bool,
+    /// Bypass the cache of the system
+    #[arg(long)]
+    pub(crate) unbuffered: bool,
+}
+
+/// Making the disk first.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "New disks")]
+pub(crate) struct CreateOptions {
+    /// Create the disk before it is served; nothing may be there. The capacity is in bytes, or has K, M, G or T behind it
+    #[arg(long, value_name = "SIZE", value_parser = sectors, requires = "disks", conflicts_with = "read_only")]
+    pub(crate) create: Option<SectorCount>,
+    /// monolithicSparse, monolithicFlat, splitSparse, splitFlat, vmfsFlat, ...
+    #[arg(
+        long,
+        value_name = "KIND",
+        default_value = "monolithicSparse",
+        requires = "create"
+    )]
+    pub(crate) create_type: DiskKind,
+    /// The adapter that the disk is for: ide, buslogic or lsilogic
+    #[arg(long, value_name = "ADAPTER", value_parser = adapter, default_value = "lsilogic", requires = "create")]
+    pub(crate) create_adapter: Adapter,
+    /// The virtual hardware that the disk is for
+    #[arg(
+        long,
+        value_name = "VERSION",
+        default_value_t = 13,
+        requires = "create"
+    )]
+    pub(crate) create_hwversion: u16,
+}
+
+/// Where clients connect.
+#[derive(Debug, Args)]
+#[command(
+    next_help_heading = "Addresses (default: 127.0.0.1:10809, or sockets of systemd's socket activation)"
+)]
+pub(crate) struct AddressOptions {
+    /// Listen at a Unix socket, which only you can connect to; - picks a private place for it
+    #[arg(short = 'U', long, value_name = "PATH")]
+    pub(crate) unix: Option<PathBuf>,
+    /// Listen at this address or name of the machine; everybody who can reach it can connect
+    #[arg(short, long, value_name = "ADDR", conflicts_with = "unix")]
+    pub(crate) ipaddr: Option<String>,
+    /// Listen at this TCP port; 0 takes any free one
+    #[arg(short, long, value_name = "PORT", conflicts_with = "unix")]
+    pub(crate) port: Option<u16>,
+    /// Both in one
+    #[arg(long, value_name = "ADDR:PORT", conflicts_with_all = ["unix", "ipaddr", "port"])]
+    pub(crate) listen: Option<String>,
+    /// Listen at this port for virtual machines on this host, or inside one for its host
+    #[arg(long, value_name = "PORT", conflicts_with_all = ["unix", "ipaddr", "port", "listen"])]
+    pub(crate) vsock: Option<u32>,
+    /// Serve one client on standard input and output, as inetd and libnbd's nbd_connect_command do
+    #[arg(short, long = "single", conflicts_with_all = ["unix", "ipaddr", "port", "listen", "vsock"])]
+    pub(crate) stdio: bool,
+}
+
+impl AddressOptions {
+    pub(crate) fn is_given(&self) -> bool {
+        self.unix.is_some()
+            || self.ipaddr.is_some()
+            || self.port.is_some()
+            || self.listen.is_some()
+            || self.vsock.is_some()
+            || self.stdio
+    }
+}
+
+/// Encryption.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Encryption")]
+pub(crate) struct TlsOptions {
+    /// on: clients may encrypt; require: they must. Default: off, or require if there are certificates
+    #[arg(
+        long,
+        value_name = "MODE",
+        requires_if("on", "tls_certificates"),
+        requires_if("require", "tls_certificates")
+    )]
+    pub(crate) tls: Option<TlsMode>,
+    /// The folder of server-cert.pem, server-key.pem and, to verify clients, ca-cert.pem and perhaps ca-crl.pem
+    #[arg(long, value_name = "DIR")]
+    pub(crate) tls_certificates: Option<PathBuf>,
+    /// Refuse clients without a certificate of the authority in ca-cert.pem
+    #[arg(long, requires = "tls_certificates")]
+    pub(crate) tls_verify_peer: bool,
+}
+
+/// Whether clients encrypt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum TlsMode {
+    Off,
+    On,
+    Require,
+}
+
+/// What clients may cost.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+pub(crate) struct LimitOptions {
+    /// Requests of one client that run at the same time
+    #[arg(short, long, value_name = "COUNT", default_value_t = 16, value_parser = threads)]
+    pub(crate) threads: usize,
+    /// Clients at one time
+    #[arg(long, value_name = "COUNT", default_value_t = 100)]
+    pub(crate) connections: usize,
+    /// Clients at one time from one network address; default: no limit but the other one
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) connections_per_address: Option<usize>,
+    /// Time for clients to choose a disk
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub(crate) timeout: Duration,
+    /// Cut off clients that ask for nothing for so long; 0 never does
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
+    pub(crate) idle_timeout: Duration,
+    /// Cut off clients that take nothing of what they are sent for so long; 0 never does
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    pub(crate) write_timeout: Duration,
+    /// Ask the machines of silent TCP clients whether they are still there; 0 never does
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    pub(crate) keepalive: Duration,
+}
+
+impl LimitOptions {
+    pub(crate) fn limits(&self) -> Limits {
+        let unless_zero = |time: Duration| (!time.is_zero()).then_some(time);
+        let mut limits = Limits::default();
+        limits.threads = self.threads;
+        limits.connections = self.connections;
+        limits.connections_per_address = self.connections_per_address.unwrap_or(usize::MAX);
+        limits.handshake_timeout = self.timeout;
+        limits.idle_timeout = unless_zero(self.idle_timeout);
+        limits.write_timeout = unless_zero(self.write_timeout);
+        limits.keepalive = unless_zero(self.keepalive);
+        limits
+    }
+}
+
+/// Which library does the work.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Library")]
+pub(crate) struct LibraryOptions {
+    /// Use VDDK, or another library like it, from this folder instead of the embedded engine
+    #[arg(long, value_name = "DIR")]
+    pub(crate) libdir: Option<PathBuf>,
+    /// The configuration file that the library reads
+    #[arg(long, value_name = "FILE", requires = "libdir")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// Disks on vCenter or ESXi; the names are those of VDDK.
+#[derive(Debug, Args)]
+#[command(
+    next_help_heading = "Disks of vCenter and ESXi (with VDDK; DISK is then as in '[datastore1] vm/vm.vmdk')"
+)]
+pub(crate) struct RemoteOptions {
+    /// The name or address of vCenter or ESXi
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server: Option<String>,
+    /// The account there
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// Its password is the first line of this file
+    #[arg(long, value_name = "FILE", group = "password")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// Its password can be read from this descriptor, a file or a pipe
+    #[arg(long, value_name = "FD", group = "password")]
+    pub(crate) password_fd: Option<u32>,
+    /// Ask for its password at the terminal
+    #[arg(long, group = "password")]
+    pub(crate) password_prompt: bool,
+    /// The value of the cookie vmware_soap_session of a session that is logged in is the first line of this file
+    #[arg(long, value_name = "FILE", group = "cookie")]
+    pub(crate) cookie_file: Option<PathBuf>,
+    /// The same from a descriptor
+    #[arg(long, value_name = "FD", group = "cookie")]
+    pub(crate) cookie_fd: Option<u32>,
+    /// The SHA-1 or SHA-256 of the server's certificate: pairs of hex digits joined by colons
+    #[arg(long, value_name = "HEX")]
+    pub(crate) thumbprint: Option<String>,
+    /// The virtual machine by its reference, such as vm-16, or by its file: PATH.vmx?dcPath=DATACENTER&dsName=DATASTORE
+    #[arg(long, value_name = "MOREF")]
+    pub(crate) vm: Option<String>,
+    /// The snapshot of the virtual machine, such as snapshot-27
+    #[arg(long, value_name = "MOREF", requires = "vm")]
+    pub(crate) snapshot: Option<String>,
+    /// A first class disk by its id, instead of DISK
+    #[arg(long, value_name = "ID", requires = "datastore", conflicts_with_all = ["vm", "disks", "create"])]
+    pub(crate) fcd: Option<String>,
+    /// The reference of the datastore of the first class disk
+    #[arg(long, value_name = "MOREF", requires = "fcd")]
+    pub(crate) datastore: Option<String>,
+    /// A snapshot of the first class disk by its id
+    #[arg(long, value_name = "ID", requires = "fcd")]
+    pub(crate) fcd_snapshot: Option<String>,
+    /// Ways to the data, the preferred one first: file, san, hotadd, nbdssl, nbd, joined by colons
+    #[arg(
+        long,
+        value_name = "MODES",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub(crate) transports: TransportModes,
+    /// The port of the server; default: the library's
+    #[arg(long, value_name = "PORT")]
+    pub(crate) server_port: Option<u16>,
+    /// The port of the server for data; default: the library's
+    #[arg(long, value_name = "PORT")]
+    pub(crate) nfc_port: Option<u16>,
+    /// Compress data on its way by nbdssl: zlib, fastlz or skipz
+    #[arg(long, value_name = "METHOD", value_parser = ["zlib", "fastlz", "skipz"])]
+    pub(crate) compression: Option<String>,
+}
+
+impl RemoteOptions {
+    /// The first option that makes no sense without a server.
+    pub(crate) fn given(&self) -> Option<&'static str> {
+        let options = [
+            (self.user.is_some(), "--user"),
+            (self.has_password(), "--password-..."),
+            (self.has_cookie(), "--cookie-..."),
+            (self.thumbprint.is_some(), "--thumbprint"),
+            (self.vm.is_some(), "--vm"),
+            (self.fcd.is_some(), "--fcd"),
+            (self.server_port.is_some(), "--server-port"),
+            (self.nfc_port.is_some(), "--nfc-port"),
+        ];
+        options
+            .into_iter()
+            .find(|(given, _)| *given)
+            .map(|(_, name)| name)
+    }
+
+    pub(crate) fn has_password(&self) -> bool {
+        self.password_file.is_some() || self.password_fd.is_some() || self.password_prompt
+    }
+
+    pub(crate) fn has_cookie(&self) -> bool {
+        self.cookie_file.is_some() || self.cookie_fd.is_some()
+    }
+}
+
+/// Whom the process belongs to when everything is open.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Process")]
+pub(crate) struct PrivilegeOptions {
+    /// Become this user, by name or number, when the disks are open and the server listens. Disks of folders and
+    /// wildcards are opened later, and must be open to this user
+    #[arg(short, long = "become-user", value_name = "USER")]
+    pub(crate) user_name: Option<String>,
+    /// Become a member of this group alone; default: the groups of --become-user
+    #[arg(short, long = "become-group", value_name = "GROUP")]
+    pub(crate) group_name: Option<String>,
+}
+
+impl PrivilegeOptions {
+    pub(crate) fn are_dropped(&self) -> bool {
+        self.user_name.is_some() || self.group_name.is_some()
+    }
+}
+
+fn adapter(text: &str) -> Result<Adapter, String> {
+    match text {
+        "ide" => Ok(Adapter::Ide),
+        "buslogic" => Ok(Adapter::BusLogic),
+        "lsilogic" => Ok(Adapter::LsiLogic),
+        _ => Err("there are ide, buslogic and lsilogic".to_owned()),
+    }
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 1..=1024) => Ok(count),
+        _ => Err("a number from 1 to 1024".to_owned()),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: u32 = text.parse().map_err(|_| "a whole number of seconds")?;
+    Ok(Duration::from_secs(seconds.into()))
+}
+
+fn sectors(text: &str) -> Result<SectorCount, String> {
+    match bytes(text)?.whole_sectors() {
+        Some(SectorCount::ZERO) => Err("a disk has at least one sector".to_owned()),
+        Some(sectors) => Ok(sectors),
+        None => Err("no multiple of 512 bytes, the size of a sector".to_owned()),
+    }
+}
+
+fn bytes(text: &str) -> Result<ByteLen, String> {
+    let units = [('K', 10), ('M', 20), ('G', 30), ('T', 40)];
+    let unit = units
+        .iter()
+        .find(|(unit, _)| text.ends_with([*unit, unit.to_ascii_lowercase()]));
+    let (digits, shift) = match unit {
+        Some((_, shift)) => (&text[..text.len() - 1], *shift),
+        None => (text, 0),
+    };
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| "no number with K, M, G, T or nothing behind it")?;
+    let bytes = number.checked_mul(1 << shift).ok_or("too large")?;
+    Ok(ByteLen::new(bytes))
+}

@@ -1,0 +1,95 @@
+//! Passwords and cookies: from files, descriptors and terminals, never from the command line, which all can see.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use vixdisklib::Secret;
+use zeroize::Zeroizing;
+
+use crate::Result;
+use crate::options::RemoteOptions;
+
+/// Longer lines are no passwords.
+const LONGEST: usize = 4096;
+
+pub(crate) fn password(remote: &RemoteOptions) -> Result<Option<Secret>> {
+    if remote.password_prompt {
+        let line = prompt("Password: ").map_err(|error| {
+            format!("--password-prompt: {error}; without a terminal, use --password-file or --password-fd")
+        })?;
+        return Ok(Some(Secret::new(line)?));
+    }
+    let file = remote.password_file.as_deref();
+    read(
+        ("--password-file", file),
+        ("--password-fd", remote.password_fd),
+    )
+}
+
+pub(crate) fn cookie(remote: &RemoteOptions) -> Result<Option<Secret>> {
+    let file = remote.cookie_file.as_deref();
+    read(("--cookie-file", file), ("--cookie-fd", remote.cookie_fd))
+}
+
+fn read(file: (&str, Option<&Path>), descriptor: (&str, Option<u32>)) -> Result<Option<Secret>> {
+    let (option, path) = match (file, descriptor) {
+        ((option, Some(path)), _) => (option, path.to_owned()),
+        (_, (option, Some(number))) => (option, format!("/dev/fd/{number}").into()),
+        _ => return Ok(None),
+    };
+    let line = File::open(&path).map_err(Into::into).and_then(first_line);
+    let line = line.map_err(|error| format!("{option} {}: {error}", path.display()))?;
+    Ok(Some(Secret::new(line)?))
+}
+
+/// Asks at the terminal, which shows nothing of the answer.
+fn prompt(question: &str) -> Result<String> {
+    let terminal = File::options().read(true).write(true).open("/dev/tty")?;
+    let _silence = Silence::of(&terminal)?;
+    (&terminal).write_all(question.as_bytes())?;
+    let line = first_line(&terminal);
+    (&terminal).write_all(b"\n")?;
+    line
+}
+
+fn first_line(source: impl Read) -> Result<String> {
+    // Large enough never to be moved, so that it is wiped as a whole.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
+    let limit = LONGEST as u64 + 1;
+    BufReader::with_capacity(1, source.take(limit)).read_until(b'\n', &mut bytes)?;
+    if bytes.len() > LONGEST {
+        return Err(format!("the first line is longer than {LONGEST} bytes").into());
+    }
+    let line = bytes.trim_ascii_end();
+    if line.is_empty() {
+        return Err("the first line is empty".into());
+    }
+    let text = std::str::from_utf8(line).map_err(|_| "the first line is no UTF-8")?;
+    Ok(text.to_owned())
+}
+
+/// A terminal that shows nothing of what is typed, until this is dropped.
+struct Silence<'terminal> {
+    terminal: &'terminal File,
+    before: Termios,
+}
+
+impl<'terminal> Silence<'terminal> {
+    fn of(terminal: &'terminal File) -> Result<Self> {
+        let before = tcgetattr(terminal)?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(terminal, OptionalActions::Flush, &silent)?;
+        Ok(Self { terminal, before })
+    }
+}
+
+impl Drop for Silence<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = tcsetattr(self.terminal, OptionalActions::Now, &self.before) {
+            tracing::warn!(%error, "the terminal stays silent; stty echo helps");
+        }
+    }
+}
