@@ -1,12 +1,14 @@
 //! Which disks there are, under which names.
 
+use std::env;
 use std::path::Path;
 
-use vixdisklib::nbd::{DiskExport, Server};
+use vixdisklib::nbd::{Overlay, Server};
 use vixdisklib::{Connection, CreateOptions, Disk, Library, OpenFlags, SharedDisk};
 
 use crate::folders::{Folder, Folders};
-use crate::options::Options;
+use crate::layers;
+use crate::options::{DiskOptions, Options, OverlayOption};
 use crate::sample::Sample;
 use crate::{Result, common, connect};
 
@@ -15,6 +17,7 @@ pub(crate) struct Exports {
     disks: Vec<Named>,
     folders: Vec<Folder>,
     default: Option<String>,
+    options: DiskOptions,
     opener: Opener,
     /// Its file is there as long as it is served.
     sample: Option<Sample>,
@@ -22,7 +25,30 @@ pub(crate) struct Exports {
 
 struct Named {
     name: String,
-    disk: SharedDisk,
+    description: String,
+    disk: Served,
+}
+
+/// What clients read and write.
+enum Served {
+    Itself(SharedDisk),
+    Above(Overlay),
+}
+
+impl Served {
+    fn disk(&self) -> &SharedDisk {
+        match self {
+            Self::Itself(disk) => disk,
+            Self::Above(overlay) => overlay.disk(),
+        }
+    }
+
+    fn close(self) -> vixdisklib::Result<()> {
+        match self {
+            Self::Itself(disk) => disk.close(),
+            Self::Above(overlay) => overlay.close(),
+        }
+    }
 }
 
 /// How the options want disks to be opened.
@@ -43,7 +69,8 @@ impl Exports {
             false => None,
         };
         let opener = Opener {
-            read_only: options.disk.read_only || sample.is_some(),
+            // What has an overlay stays as it is.
+            read_only: options.disk.read_only || options.disk.overlay.is_some() || sample.is_some(),
             flags: connect::open_flags(options),
             connection,
         };
@@ -51,17 +78,20 @@ impl Exports {
             disks: Vec::new(),
             folders: Vec::new(),
             default: options.disk.default_export.clone(),
+            options: options.disk.clone(),
             opener,
             sample,
         };
         create(options, &exports.opener.connection)?;
         let mut files: Vec<&Path> = Vec::new();
         for path in &options.disks {
-            match Folder::of(path)? {
-                Some(folder) if exports.opener.connection.is_local() => {
-                    exports.folders.push(folder)
-                }
-                _ => files.push(path),
+            let folder = match exports.opener.connection.is_local() {
+                true => Folder::of(path)?,
+                false => None,
+            };
+            match folder {
+                Some(folder) => exports.folders.push(folder),
+                None => files.push(path),
             }
         }
         let sample_path = exports.sample.as_ref().map(Sample::path);
@@ -73,20 +103,42 @@ impl Exports {
             count,
             exports.folders.is_empty(),
         )?;
+        check_single(&options.disk, count, exports.folders.is_empty())?;
         if is_fcd {
-            let disk = exports
-                .opener
-                .open(|connection, flags| connection.open_fcd(flags))?;
-            exports.disks.push(Named {
-                name: names[0].clone(),
-                disk,
-            });
+            let open = |connection: &Connection, flags| connection.open_fcd(flags);
+            exports.add(names[0].clone(), options.remote.fcd.clone(), open)?;
         }
         for (path, name) in files.into_iter().zip(names) {
-            let disk = exports.opener.open_path(path)?;
-            exports.disks.push(Named { name, disk });
+            let open = |connection: &Connection, flags| connection.open_disk(path, flags);
+            exports.add(name, Some(file_name(path)), open)?;
         }
         Ok(exports)
+    }
+
+    /// Opens a disk, and puts an overlay on it if one is wanted.
+    fn add(
+        &mut self,
+        name: String,
+        description: Option<String>,
+        open: impl Fn(&Connection, OpenFlags) -> vixdisklib::Result<Disk>,
+    ) -> Result<()> {
+        let disk = self.opener.open(open)?;
+        let named = |error: vixdisklib::Error| format!("--overlay: {}", common::explain(&error));
+        let disk = match &self.options.overlay {
+            None => Served::Itself(disk.into_shared()?),
+            Some(OverlayOption::Temporary) => {
+                Served::Above(Overlay::temporary(disk, env::temp_dir()).map_err(named)?)
+            }
+            Some(OverlayOption::Kept(path)) => {
+                Served::Above(Overlay::kept(disk, path).map_err(named)?)
+            }
+        };
+        self.disks.push(Named {
+            name,
+            description: description.unwrap_or_default(),
+            disk,
+        });
+        Ok(())
     }
 
     pub(crate) fn is_sample(&self) -> bool {
@@ -103,12 +155,13 @@ impl Exports {
     }
 
     pub(crate) fn add_to(&self, mut server: Server) -> Result<Server> {
-        for Named { name, disk } in &self.disks {
-            let export = DiskExport::new(disk.clone())?;
-            server = server.export(name, description(disk.name()), export);
+        for named in &self.disks {
+            let export = layers::export(named.disk.disk().clone(), &self.options)?;
+            server = server.shared_export(&named.name, &named.description, export);
         }
         if !self.folders.is_empty() {
-            server = server.source(Folders::new(self.folders.clone(), self.opener.clone()));
+            let (opener, options) = (self.opener.clone(), self.options.clone());
+            server = server.source(Folders::new(self.folders.clone(), opener, options));
         }
         if let Some(name) = &self.default {
             server = server.default_export(name);
@@ -125,27 +178,26 @@ impl Exports {
 
 impl Opener {
     /// Opens a disk by its path; for writing if that was asked for.
-    pub(crate) fn open_path(&self, path: &Path) -> Result<SharedDisk> {
+    pub(crate) fn open_path(&self, path: &Path) -> Result<Disk> {
         self.open(|connection, flags| connection.open_disk(path, flags))
     }
 
     fn open(
         &self,
         open: impl Fn(&Connection, OpenFlags) -> vixdisklib::Result<Disk>,
-    ) -> Result<SharedDisk> {
+    ) -> Result<Disk> {
         let open = |flags| open(&self.connection, self.flags | flags);
-        let disk = if self.read_only {
-            open(OpenFlags::READ_ONLY)?
-        } else {
-            open(OpenFlags::empty()).map_err(|error| {
-                let line = common::explain(&error);
-                match open(OpenFlags::READ_ONLY) {
-                    Ok(_) => format!("{line} (it can be opened with --read-only)"),
-                    Err(_) => line,
-                }
-            })?
-        };
-        Ok(disk.into_shared()?)
+        if self.read_only {
+            return Ok(open(OpenFlags::READ_ONLY)?);
+        }
+        let disk = open(OpenFlags::empty()).map_err(|error| {
+            let line = common::explain(&error);
+            match open(OpenFlags::READ_ONLY) {
+                Ok(_) => format!("{line} (it can be opened with --read-only)"),
+                Err(_) => line,
+            }
+        })?;
+        Ok(disk)
     }
 }
 
@@ -166,6 +218,25 @@ fn create(options: &Options, connection: &Connection) -> Result<()> {
         .map_err(|error| format!("--create: {}", common::explain(&error)).into())
 }
 
+/// What is about one disk is not for several.
+fn check_single(options: &DiskOptions, count: usize, are_all: bool) -> Result<()> {
+    let kept = matches!(options.overlay, Some(OverlayOption::Kept(_)));
+    if kept && count > 1 {
+        return Err("--overlay=keep=PATH is for one disk; name that alone".into());
+    }
+    if options.overlay.is_some() && !are_all {
+        return Err(
+            "--overlay is for disks that are named one by one, not for folders and wildcards"
+                .into(),
+        );
+    }
+    let several = count > 1 || !are_all;
+    if several && !options.bitmaps.is_empty() {
+        return Err("--bitmap is for one disk; name that alone".into());
+    }
+    Ok(())
+}
+
 /// The names of `count` disks, of which all but the one of a server are files.
 fn names(given: &[String], files: &[&Path], count: usize, are_all: bool) -> Result<Vec<String>> {
     if !given.is_empty() {
@@ -181,7 +252,7 @@ fn names(given: &[String], files: &[&Path], count: usize, are_all: bool) -> Resu
     if count == 1 && are_all {
         return Ok(vec![String::new()]);
     }
-    let names: Vec<_> = files.iter().map(|path| description(path)).collect();
+    let names: Vec<_> = files.iter().map(|path| file_name(path)).collect();
     for (index, name) in names.iter().enumerate() {
         if names[..index].contains(name) {
             let text = format!(
@@ -194,7 +265,7 @@ fn names(given: &[String], files: &[&Path], count: usize, are_all: bool) -> Resu
 }
 
 /// What people recognise a disk by.
-pub(crate) fn description(path: &Path) -> String {
+pub(crate) fn file_name(path: &Path) -> String {
     let name = path.file_name().unwrap_or(path.as_os_str());
     name.to_string_lossy().into_owned()
 }

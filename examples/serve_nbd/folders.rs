@@ -3,11 +3,12 @@
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use vixdisklib::nbd::{DiskExport, ErrorNumber, ExportError, ExportSource, Found, Listed};
+use vixdisklib::nbd::{ErrorNumber, ExportError, ExportSource, Found, Listed};
 
-use crate::exports::{Opener, description};
+use crate::exports::{Opener, file_name};
+use crate::layers;
+use crate::options::DiskOptions;
 use crate::{Result, common};
 
 /// A folder, and a wildcard for the names of the files in it.
@@ -124,11 +125,16 @@ fn matches(wildcard: &str, name: &str) -> bool {
 pub(crate) struct Folders {
     folders: Vec<Folder>,
     opener: Opener,
+    options: DiskOptions,
 }
 
 impl Folders {
-    pub(crate) fn new(folders: Vec<Folder>, opener: Opener) -> Self {
-        Self { folders, opener }
+    pub(crate) fn new(folders: Vec<Folder>, opener: Opener, options: DiskOptions) -> Self {
+        Self {
+            folders,
+            opener,
+            options,
+        }
     }
 
     fn disks(&self) -> impl Iterator<Item = PathBuf> {
@@ -138,7 +144,7 @@ impl Folders {
 
 impl ExportSource for Folders {
     fn list(&self) -> Vec<Listed> {
-        let mut names: Vec<_> = self.disks().map(|path| description(&path)).collect();
+        let mut names: Vec<_> = self.disks().map(|path| file_name(&path)).collect();
         names.sort();
         names.dedup();
         names
@@ -149,7 +155,7 @@ impl ExportSource for Folders {
 
     /// The name is compared with those of the files, and never becomes a path.
     fn find(&self, name: &str) -> std::result::Result<Option<Found>, ExportError> {
-        let Some(path) = self.disks().find(|path| description(path) == name) else {
+        let Some(path) = self.disks().find(|path| file_name(path) == name) else {
             return Ok(None);
         };
         let failed = |error: &(dyn Error + 'static)| {
@@ -158,11 +164,10 @@ impl ExportSource for Folders {
             tracing::warn!(disk = %path.display(), %error, "cannot open");
             ExportError::new(ErrorNumber::Io, error)
         };
-        let disk = self
-            .opener
-            .open_path(&path)
-            .map_err(|error| failed(&*error))?;
-        let export = DiskExport::new(disk).map_err(|error| failed(&error))?;
-        Ok(Some(Found::new("", Arc::new(export))))
+        let opened = self.opener.open_path(&path);
+        let shared = opened.and_then(|disk| Ok(disk.into_shared()?));
+        let export = shared.and_then(|disk| layers::export(disk, &self.options));
+        let export = export.map_err(|error| failed(&*error))?;
+        Ok(Some(Found::new("", export)))
     }
 }

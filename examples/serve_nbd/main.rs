@@ -12,6 +12,7 @@
 //!   options     options.rs     what the command line says
 //!   exports     exports.rs     which disks there are, under which names
 //!     folders     folders.rs     disks that are found when a client asks for them
+//!     layers      layers.rs      what lies between a disk and its clients
 //!   connect     connect.rs     the library, and the server that the disks are on
 //!     secrets     secrets.rs     passwords from files, descriptors and terminals
 //!   listeners   listeners.rs   where clients come from
@@ -28,6 +29,7 @@ mod common;
 mod connect;
 mod exports;
 mod folders;
+mod layers;
 mod listeners;
 mod logs;
 mod options;

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::layers::{Bitmap, Part};
 use clap::{ArgAction, Args, Parser};
-use vixdisklib::nbd::Limits;
+use vixdisklib::nbd::{Features, Limits};
 use vixdisklib::{Adapter, ByteLen, DiskKind, SectorCount, TransportModes};
 
 /// Serves virtual disks over NBD.
@@ -71,7 +72,7 @@ pub(crate) struct Options {
 }
 
 /// Which part of which disk clients get.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Disks")]
 pub(crate) struct DiskOptions {
     /// Open the disks for reading only, and refuse writes
@@ -92,6 +93,30 @@ pub(crate) struct DiskOptions {
     /// Open the named link of a chain alone, without its parents
     #[arg(long)]
     pub(crate) single_link: bool,
+    /// Serve a part of the disk, from a byte on, as if it were all; with K, M, G or T behind the numbers
+    #[arg(long, value_name = "OFFSET,SIZE", value_parser = part)]
+    pub(crate) window: Option<Part>,
+    /// Let clients write to a temporary disk on top of the disk, which stays as it is; with =keep=PATH to one that stays
+    #[arg(
+        long,
+        value_name = "keep=PATH",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        value_parser = overlay,
+        conflicts_with_all = ["read_only", "create"]
+    )]
+    pub(crate) overlay: Option<OverlayOption>,
+    /// Offer the metadata context qemu:dirty-bitmap:NAME, by which backup programs learn what changed; each line of the
+    /// file has the offset and the length of an area in bytes
+    #[arg(long = "bitmap", value_name = "NAME=FILE")]
+    pub(crate) bitmaps: Vec<Bitmap>,
+    /// Tell clients nothing of what is allocated
+    #[arg(long)]
+    pub(crate) no_extents: bool,
+    /// Read, and write, each disk at no more than so many bytes a second, with K, M or G behind the number
+    #[arg(long, value_name = "BYTES", value_parser = rate)]
+    pub(crate) rate: Option<ByteLen>,
     /// Bypass the cache of the system
     #[arg(long)]
     pub(crate) unbuffered: bool,
@@ -215,12 +240,29 @@ pub(crate) struct LimitOptions {
     /// Ask the machines of silent TCP clients whether they are still there; 0 never does
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     pub(crate) keepalive: Duration,
+    /// Offer no structured replies, as old servers; for tests of clients
+    #[arg(long, hide = true)]
+    pub(crate) no_sr: bool,
+    /// Do not say that several connections see the same; for tests of clients
+    #[arg(long, hide = true)]
+    pub(crate) no_mc: bool,
+    /// Offer no extended headers; for tests of clients
+    #[arg(long, hide = true)]
+    pub(crate) no_eh: bool,
 }
 
 impl LimitOptions {
     pub(crate) fn limits(&self) -> Limits {
         let unless_zero = |time: Duration| (!time.is_zero()).then_some(time);
         let mut limits = Limits::default();
+        limits
+            .features
+            .set(Features::STRUCTURED_REPLIES, !self.no_sr);
+        limits.features.set(Features::MULTI_CONN, !self.no_mc);
+        // Extended headers bring structured replies with them.
+        limits
+            .features
+            .set(Features::EXTENDED_HEADERS, !self.no_eh && !self.no_sr);
         limits.threads = self.threads;
         limits.connections = self.connections;
         limits.connections_per_address = self.connections_per_address.unwrap_or(usize::MAX);
@@ -352,6 +394,36 @@ pub(crate) struct PrivilegeOptions {
 impl PrivilegeOptions {
     pub(crate) fn are_dropped(&self) -> bool {
         self.user_name.is_some() || self.group_name.is_some()
+    }
+}
+
+/// Of `--overlay`.
+#[derive(Clone, Debug)]
+pub(crate) enum OverlayOption {
+    Temporary,
+    Kept(PathBuf),
+}
+
+fn overlay(text: &str) -> Result<OverlayOption, String> {
+    match text.strip_prefix("keep=") {
+        Some(path) if !path.is_empty() => Ok(OverlayOption::Kept(path.into())),
+        None if text.is_empty() => Ok(OverlayOption::Temporary),
+        _ => Err("--overlay, or --overlay=keep=PATH".to_owned()),
+    }
+}
+
+fn part(text: &str) -> Result<Part, String> {
+    let (offset, size) = text.split_once(',').ok_or("OFFSET,SIZE")?;
+    Ok(Part {
+        offset: bytes(offset)?,
+        size: bytes(size)?,
+    })
+}
+
+fn rate(text: &str) -> Result<ByteLen, String> {
+    match bytes(text)? {
+        ByteLen::ZERO => Err("at least one byte a second".to_owned()),
+        rate => Ok(rate),
     }
 }
 
