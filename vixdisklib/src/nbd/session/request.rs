@@ -118,9 +118,6 @@ fn offered(request: &Request, negotiated: &Negotiated) -> Option<(Command, Comma
             let mut flags = CommandFlags::empty();
             if negotiated.framing == Framing::Extended {
                 flags |= CommandFlags::PAYLOAD_LEN;
-                if !sent(CommandFlags::PAYLOAD_LEN) {
-                    return None;
-                }
             }
             (Command::Write { fua }, flags)
         }

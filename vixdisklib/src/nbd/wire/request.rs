@@ -84,7 +84,9 @@ impl Request {
         let mut fields = Fields::new(&bytes);
         let mut request = Self::decode_head(&mut fields, EXTENDED_MAGIC)?;
         request.length = fields.u64()?;
-        if request.flags.contains(CommandFlags::PAYLOAD_LEN) {
+        // The data of a write comes with or without the flag: the protocol asks for it, and qemu 10 leaves it out.
+        let announced = request.flags.contains(CommandFlags::PAYLOAD_LEN);
+        if announced || request.command == command::WRITE {
             request.payload = request.length;
         }
         Some(request)
@@ -178,7 +180,10 @@ mod tests {
         let mut bare = bytes;
         bare[5] = 0;
         let request = Request::decode_extended(bare).unwrap();
-        assert_eq!(request.payload, 0, "only the flag announces a payload");
+        assert_eq!(request.payload, request.length, "as qemu 10 writes");
+        bare[7] = 0;
+        let request = Request::decode_extended(bare).unwrap();
+        assert_eq!(request.payload, 0, "else only the flag announces a payload");
     }
 
     #[test]
@@ -219,7 +224,8 @@ mod tests {
         #[test]
         fn extended_requests_round_trip(flags: u16, command: u16, cookie: u64, offset: u64, length: u64) {
             let flags = CommandFlags::from_bits_retain(flags);
-            let payload = if flags.contains(CommandFlags::PAYLOAD_LEN) { length } else { 0 };
+            let carries = flags.contains(CommandFlags::PAYLOAD_LEN) || command == command::WRITE;
+            let payload = if carries { length } else { 0 };
             let request = Request { flags, command, cookie, offset, length, payload };
             let bytes: [u8; Request::EXTENDED] = encode(EXTENDED_MAGIC, &request).try_into().unwrap();
             prop_assert_eq!(Request::decode_extended(bytes), Some(request));
