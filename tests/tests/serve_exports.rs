@@ -215,7 +215,10 @@ fn a_folder_is_served_disk_by_disk() {
         assert_eq!(size(&uri_of(&server, name)), None, "{name}");
     }
     let said = server.stderr();
-    assert!(said.lines().count() == 1 && said.contains("lonely-flat.vmdk"), "{said}");
+    assert!(
+        said.lines().count() == 1 && said.contains("lonely-flat.vmdk"),
+        "{said}"
+    );
     let broken = folder.path().join("lonely-flat.vmdk");
     fs::remove_file(broken).expect("it is there");
     let mut expected = names(&disks);
