@@ -4,10 +4,10 @@
 //! alternating order, and the medians are compared. A ratio over 1 means that we are faster. The clock on the wall is
 //! what counts for users, the processor time is what other work on the machine disturbs less: both are printed.
 
-mod images;
+pub(crate) mod images;
 mod report;
 mod rows;
-mod timing;
+pub(crate) mod timing;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -146,7 +146,7 @@ fn take_turns(row: &Row, rounds: usize, folder: &Path) -> Result<Measured> {
 }
 
 /// Runs a command that must succeed, without its output.
-fn run_quietly(command: &mut std::process::Command) -> Result {
+pub(crate) fn run_quietly(command: &mut std::process::Command) -> Result {
     if works(command) {
         Ok(())
     } else {

@@ -2,6 +2,7 @@
 
 mod artefacts;
 mod bench;
+mod bench_nbd;
 mod bench_safe;
 mod bindings;
 mod checks;
@@ -34,6 +35,8 @@ cargo xtask COMMAND
   bench [--rounds N] [--only TEXT] [--folder DIR] [--markdown FILE] [--json FILE]
                         measure speed against QEMU's programs, and print ratios
   bench-safe            measure what the safe API costs, and what requests in flight gain, and print ratios
+  bench-nbd [--rounds N] [--rows N,N...] [--size MIB] [--extents N] [--folder DIR] [--keep] [--json FILE]
+                        measure our NBD server against nbdkit and qemu-nbd, and print ratios with what is aimed at
   fuzz [TARGET...] [--seconds N]
                         run the fuzz targets, each so long (60 s), and keep what they learn
   kill [--runs N]       kill a server under load N times (200), and look at what is left each time
@@ -67,6 +70,7 @@ fn run(command: &str, rest: &[String]) -> Result {
         ("peers", []) => peers::provide().map(drop),
         ("ci", []) => ci::run_everything(),
         ("bench", rest) => bench::run_all(rest),
+        ("bench-nbd", rest) => bench_nbd::run_all(rest),
         ("bench-safe", []) => bench_safe::run_all(),
         ("fuzz", rest) => fuzz::run_targets(rest),
         ("kill", rest) => kill::run_many(rest),

@@ -1,7 +1,7 @@
 //! The disks that are measured. QEMU makes those that are read, so that neither side has its own habits in them.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::Path;
 
 use super::rows::{FRAGMENTED_BYTES, HUGE_BYTES, MAP_BYTES, Places, READ_BYTES, Row, WRITE_BYTES};
@@ -57,7 +57,7 @@ pub(super) fn make(folder: &Path, programs: &Programs, rows: &[Row]) -> Result {
     run_quietly(command("sync").arg("-f").arg(folder))
 }
 
-fn convert(raw: &str, disk: &str, kind: &str) -> Result {
+pub(crate) fn convert(raw: &str, disk: &str, kind: &str) -> Result {
     let option = format!("subformat={kind}");
     let words = [
         "convert", "-f", "raw", "-O", "vmdk", "-o", &option, raw, disk,
@@ -66,31 +66,63 @@ fn convert(raw: &str, disk: &str, kind: &str) -> Result {
     run_quietly(command("qemu-img").args(words))
 }
 
-/// Fills a file with something that compresses about as well as programs and texts do: words, over and over, in an
-/// order that does not repeat.
-fn fill(path: &Path, bytes: u64) -> Result {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
-    let words: Vec<Vec<u8>> = (0..4096)
-        .map(|_| {
-            let length = 3 + usize::try_from(next() % 10).expect("small");
-            let bytes = [next().to_le_bytes(), next().to_le_bytes()].concat();
-            bytes.into_iter().take(length).collect()
-        })
-        .collect();
-    let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
-    let mut written = 0;
-    while written < bytes {
-        let word = &words[usize::try_from(next() % 4096).expect("small")];
-        file.write_all(word)?;
-        written += u64::try_from(word.len()).expect("small");
+/// Something that compresses about as well as programs and texts do: words, over and over, in an order that does not
+/// repeat.
+pub(crate) struct Words {
+    state: u64,
+    words: Vec<Vec<u8>>,
+}
+
+impl Words {
+    pub(crate) fn new() -> Self {
+        let mut source = Self {
+            state: 0x9e37_79b9_7f4a_7c15,
+            words: Vec::new(),
+        };
+        for _ in 0..4096 {
+            let length = 3 + source.below(10);
+            let bytes = [source.next().to_le_bytes(), source.next().to_le_bytes()].concat();
+            source.words.push(bytes.into_iter().take(length).collect());
+        }
+        source
     }
-    Ok(file.into_inner()?.set_len(bytes)?)
+
+    fn next(&mut self) -> u64 {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        self.state
+    }
+
+    fn below(&mut self, limit: u64) -> usize {
+        usize::try_from(self.next() % limit).expect("small")
+    }
+
+    pub(crate) fn fill(&mut self, mut out: &mut [u8]) {
+        while !out.is_empty() {
+            let index = self.below(4096);
+            let word = &self.words[index];
+            let length = word.len().min(out.len());
+            let (here, rest) = out.split_at_mut(length);
+            here.copy_from_slice(&word[..length]);
+            out = rest;
+        }
+    }
+}
+
+/// Fills a file with [`Words`].
+fn fill(path: &Path, bytes: u64) -> Result {
+    let mut file = File::create(path)?;
+    let mut words = Words::new();
+    let mut part = vec![0; 1 << 20];
+    let mut left = bytes;
+    while left > 0 {
+        words.fill(&mut part);
+        let length = left.min(1 << 20);
+        file.write_all(&part[..usize::try_from(length)?])?;
+        left -= length;
+    }
+    Ok(())
 }
 
 /// Makes every second MiB a hole.

@@ -7,16 +7,16 @@ use crate::shell::command;
 
 /// Seconds of one run.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Time {
+pub(crate) struct Time {
     /// On the clock.
-    pub(super) wall: f64,
+    pub(crate) wall: f64,
     /// Of all its threads and children, in the program and in the kernel.
-    pub(super) cpu: f64,
+    pub(crate) cpu: f64,
 }
 
 /// Runs a command line, its output thrown away. The shell's own `time` knows milliseconds of processor time, which the
 /// standard library has no way to ask for.
-pub(super) fn of(line: &[String]) -> Result<Time> {
+pub(crate) fn of(line: &[String]) -> Result<Time> {
     let output = command("bash")
         .args([
             "-c",

@@ -1,0 +1,206 @@
+//! The servers: ours, and those that it is compared with.
+
+use std::fs;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::Result;
+use crate::shell::command;
+
+/// How long a server may take to start.
+const START: Duration = Duration::from_secs(20);
+/// In what `/proc/PID/stat` counts processor time on Linux.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// What was built for the benchmark.
+pub(super) struct Programs {
+    pub(super) serve_nbd: PathBuf,
+    pub(super) measure: PathBuf,
+    pub(super) client: PathBuf,
+    /// nbdkit's plug-in for VDDK, and the distribution of our library that it loads.
+    pub(super) plugin: Option<(PathBuf, PathBuf)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Ours,
+    /// qemu-nbd with a driver.
+    Qemu(&'static str),
+    /// nbdkit's plug-in for files.
+    File,
+    /// nbdkit's plug-in for VDDK over our library.
+    Plugin,
+}
+
+/// A server and the image that it serves.
+pub(super) struct Server {
+    kind: Kind,
+    pub(super) image: PathBuf,
+    pub(super) writable: bool,
+}
+
+impl Server {
+    fn new(kind: Kind, image: &Path) -> Self {
+        Self {
+            kind,
+            image: image.to_owned(),
+            writable: false,
+        }
+    }
+
+    pub(super) fn ours(image: &Path) -> Self {
+        Self::new(Kind::Ours, image)
+    }
+
+    pub(super) fn qemu(image: &Path, driver: &'static str) -> Self {
+        Self::new(Kind::Qemu(driver), image)
+    }
+
+    pub(super) fn nbdkit(image: &Path) -> Self {
+        Self::new(Kind::File, image)
+    }
+
+    pub(super) fn plugin(image: &Path) -> Self {
+        Self::new(Kind::Plugin, image)
+    }
+
+    /// Gets a new image each time, and takes writes.
+    pub(super) fn writable(mut self) -> Self {
+        self.writable = true;
+        self
+    }
+
+    pub(super) fn name(&self) -> String {
+        let image = self.image.file_name().unwrap_or_default().to_string_lossy();
+        let program = match self.kind {
+            Kind::Ours => "ours",
+            Kind::Qemu(_) => "qemu-nbd",
+            Kind::File => "nbdkit file",
+            Kind::Plugin => "nbdkit vddk over our library",
+        };
+        format!("{program} on {image}")
+    }
+
+    fn command(&self, socket: &Path, programs: &Programs) -> Command {
+        let read_only = |option: &'static str| (!self.writable).then_some(option);
+        let mut server = match (self.kind, &programs.plugin) {
+            (Kind::Ours, _) => {
+                let mut server = command(&programs.serve_nbd);
+                server.args(read_only("--read-only")).arg("--unix");
+                server.arg(socket).arg(&self.image);
+                server
+            }
+            (Kind::Qemu(driver), _) => {
+                let mut server = command("qemu-nbd");
+                server.args(read_only("--read-only")).arg("--socket");
+                server.arg(socket).args(["--persistent", "--shared=64"]);
+                server
+                    .args(["--cache=writeback", "--format", driver])
+                    .arg(&self.image);
+                server
+            }
+            (Kind::File, _) | (Kind::Plugin, None) => {
+                let mut server = command("nbdkit");
+                server
+                    .args(read_only("--readonly"))
+                    .args(["--foreground", "--unix"]);
+                server.arg(socket).arg("file").arg(&self.image);
+                server
+            }
+            (Kind::Plugin, Some((plugin, distribution))) => {
+                let mut server = command("nbdkit");
+                server
+                    .args(read_only("--readonly"))
+                    .args(["--foreground", "--unix"]);
+                server.arg(socket).arg(plugin);
+                server
+                    .arg(format!("libdir={}", distribution.display()))
+                    .arg(&self.image);
+                server
+            }
+        };
+        server
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        server
+    }
+
+    /// Starts it; clients cannot connect yet.
+    pub(super) fn spawn(&self, socket: &Path, programs: &Programs) -> Result<Running> {
+        // One that was killed leaves its socket.
+        if socket.exists() {
+            fs::remove_file(socket)?;
+        }
+        let child = self.command(socket, programs).spawn()?;
+        Ok(Running { child })
+    }
+}
+
+/// A running server; it is killed when dropped.
+pub(super) struct Running {
+    child: Child,
+}
+
+/// What a server took so far.
+#[derive(Clone, Copy)]
+pub(super) struct Taken {
+    /// Seconds of processor time, in the program and in the kernel.
+    pub(super) processor: f64,
+    /// MiB of memory that is no copy of a file.
+    pub(super) memory: f64,
+}
+
+impl Running {
+    /// Waits until clients can connect.
+    pub(super) fn wait_ready(&mut self, socket: &Path) -> Result {
+        let deadline = Instant::now() + START;
+        while UnixStream::connect(socket).is_err() {
+            if let Some(status) = self.child.try_wait()? {
+                return Err(format!("the server ended: {status}").into());
+            }
+            if Instant::now() > deadline {
+                return Err("the server does not start".into());
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+
+    pub(super) fn taken(&self) -> Result<Taken> {
+        let folder = PathBuf::from(format!("/proc/{}", self.child.id()));
+        let stat = fs::read_to_string(folder.join("stat"))?;
+        // The second field is a name, and may have anything in it; it ends with the last bracket.
+        let fields = stat.rsplit(')').next().unwrap_or_default();
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        let ticks = |index: usize| -> Result<f64> {
+            Ok(fields
+                .get(index)
+                .ok_or("a short account of a process")?
+                .parse()?)
+        };
+        let status = fs::read_to_string(folder.join("status"))?;
+        let memory = status
+            .lines()
+            .find_map(|line| line.strip_prefix("RssAnon:"));
+        let memory = memory.and_then(|line| line.split_whitespace().next());
+        let kibibytes: f64 = memory
+            .ok_or("the kernel does not tell of memory")?
+            .parse()?;
+        Ok(Taken {
+            processor: (ticks(11)? + ticks(12)?) / TICKS_PER_SECOND,
+            memory: kibibytes / 1024.0,
+        })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
