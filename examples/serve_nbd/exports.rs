@@ -171,8 +171,11 @@ impl Exports {
 
     /// Closes the disks, when nobody serves them any more. Tries all, and tells the first failure.
     pub(crate) fn close(self) -> Result<()> {
-        let closed = self.disks.into_iter().map(|named| named.disk.close());
-        Ok(closed.fold(Ok(()), |all, one| all.and(one))?)
+        let mut result = Ok(());
+        for named in self.disks {
+            result = result.and(named.disk.close());
+        }
+        Ok(result?)
     }
 }
 

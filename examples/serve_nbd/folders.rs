@@ -100,16 +100,10 @@ fn matches(wildcard: &str, name: &str) -> bool {
                 retry = Some((wildcard.clone(), name.clone()));
                 continue;
             }
-            Some(wanted) => {
-                if name
-                    .next()
-                    .is_some_and(|found| wanted == '?' || wanted == found)
-                {
-                    continue;
-                }
-            }
+            Some('?') if name.next().is_some() => continue,
+            Some(wanted) if wanted != '?' && name.next() == Some(wanted) => continue,
             None if name.as_str().is_empty() => return true,
-            None => {}
+            _ => {}
         }
         let Some((rest, from)) = &mut retry else {
             return false;

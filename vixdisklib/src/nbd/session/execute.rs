@@ -272,7 +272,8 @@ mod tests {
             payload: 0,
         };
         let export = Flushes::default();
-        let pool = std::sync::Arc::new(crate::nbd::session::buffer::Pool::default());
+        let idle = std::sync::Arc::new(crate::nbd::session::buffer::Idle::new(0));
+        let pool = crate::nbd::session::buffer::Pool::new(&idle);
         let zeroes = ZeroRequest::default();
         let flushed = |command| {
             let buffer = Some(pool.take(4));
