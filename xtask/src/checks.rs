@@ -38,7 +38,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("vixdisklib-examples", &[]),
     ("conformance", &[]),
-    ("fuzz-harness", &["vmdk-engine"]),
+    ("fuzz-harness", &["disk-units", "vixdisklib", "vmdk-engine"]),
     ("xtask", &[]),
 ];
 

@@ -9,6 +9,10 @@ use std::path::Path;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scheme {
     Plain,
+    #[cfg_attr(
+        not(any(test, feature = "nbd-tls")),
+        expect(dead_code, reason = "no URI is encrypted")
+    )]
     Tls,
 }
 
