@@ -120,8 +120,12 @@ impl ExtentMap {
     /// `range` was zeroed or trimmed, or may have been: the disk is asked what that made of it. If it surely `is_zero`, what
     /// the disk counts as data is known to be zero all the same. The caller lets nobody else change the range meanwhile.
     pub(super) fn zeroed(&self, disk: &impl Sectors, range: SectorRange, is_zero: bool) {
-        if !self.quick && !is_zero {
-            return self.wrote(range);
+        if !self.quick {
+            // Such a disk zeroes by writing, which allocates.
+            self.wrote(range);
+            if !is_zero {
+                return;
+            }
         }
         for (index, part) in self.parts(self.blocks_of(range)) {
             let mut window = self.windows[index].write();

@@ -317,21 +317,34 @@ fn a_question_never_tells_zero_of_what_was_written_before() {
     assert_eq!(told(&map, &disk, range(0, 64)), *disk.states.lock());
 }
 
+/// What sectors 3 and 9, of which 3 was a hole and 9 data, are told to be once they were zeroed; all sectors.
+fn with_two_zeroed(quick: bool) -> (Disk, Vec<State>) {
+    let disk = Disk::new(PATTERN);
+    let map = disk.map(quick);
+    told(&map, &disk, range(0, 16));
+    map.zeroed(&disk, range(9, 10), true);
+    map.zeroed(&disk, range(3, 4), true);
+    let states = told(&map, &disk, range(0, 16));
+    (disk, states)
+}
+
 #[test]
 fn what_was_surely_zeroed_is_zero_whatever_the_disk_counts() {
-    for quick in [true, false] {
-        let disk = Disk::new(PATTERN);
-        let map = disk.map(quick);
-        told(&map, &disk, range(0, 16));
-        map.zeroed(&disk, range(9, 10), true);
-        map.zeroed(&disk, range(3, 4), true);
-        let states = told(&map, &disk, range(0, 16));
-        assert_eq!(states[9], ZERO);
-        assert_eq!(states[3], HOLE, "it was known better");
-        // All others are as they were, also those in the same block.
-        let others = (0..16).filter(|sector| *sector != 9);
-        others.for_each(|sector| assert_eq!(states[sector], disk.states.lock()[sector]));
-    }
+    let (disk, states) = with_two_zeroed(true);
+    assert_eq!(states[9], ZERO);
+    assert_eq!(states[3], HOLE, "it was known better");
+    // All others are as they were, also those in the same block.
+    let others = (0..16).filter(|sector| *sector != 9);
+    others.for_each(|sector| assert_eq!(states[sector], disk.states.lock()[sector]));
+}
+
+#[test]
+fn zeros_that_were_written_take_space() {
+    let (disk, states) = with_two_zeroed(false);
+    assert_eq!([states[3], states[9]], [ZERO; 2]);
+    assert_eq!([states[2], states[8]], [State::DATA; 2], "the same blocks");
+    let others = (0..16).filter(|sector| ![2, 3, 8, 9].contains(sector));
+    others.for_each(|sector| assert_eq!(states[sector], disk.states.lock()[sector]));
 }
 
 #[test]
