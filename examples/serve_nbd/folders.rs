@@ -19,8 +19,20 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// `path` as a folder or a wildcard; none if it is a file, or nothing that is there.
+    /// `path` as a folder or a wildcard, with disks in it; none if it is a file, or nothing that is there.
     pub(crate) fn of(path: &Path) -> Result<Option<Self>> {
+        let folder = Self::named(path)?;
+        if folder
+            .as_ref()
+            .is_some_and(|folder| folder.disks().is_empty())
+        {
+            let path = path.display();
+            return Err(format!("{path}: no disk is there, which is a file *.vmdk").into());
+        }
+        Ok(folder)
+    }
+
+    fn named(path: &Path) -> Result<Option<Self>> {
         if path.is_dir() {
             return Ok(Some(Self {
                 path: path.to_owned(),
