@@ -1,8 +1,8 @@
 //! Bytes of a hostile client, and what must hold of the answers.
 //!
-//! The first byte of an input sets the server up ([`Setting`]), the second says after how many bytes a packet ends (0 for
+//! The first byte of an input sets the server up (`Setting`), the second says after how many bytes a packet ends (0 for
 //! one packet), and the rest is what the client sends until it hangs up. The answers are read by a decoder of its own
-//! ([`check`]), which follows what the client sent: each option is answered, each request that came whole is answered
+//! (`check`), which follows what the client sent: each option is answered, each request that came whole is answered
 //! exactly once and in the form that was negotiated, and reads return what was written.
 
 mod check;
