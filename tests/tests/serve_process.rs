@@ -224,6 +224,8 @@ fn it_ends_after_the_last_client() {
     let mut first = Session::connect(server.uri());
     let mut second = Session::connect(server.uri());
     first.write(0, &[1; 512], &[]).expect("a write works");
+    // An answer shows that it is connected.
+    let _ = second.facts();
     drop(first);
     let _ = second.read(0, 4096).expect("there is a client left");
     drop(second);
