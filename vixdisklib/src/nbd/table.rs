@@ -76,9 +76,12 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        if let Some(opened) = &self.opened
-            && let Err(error) = self.export.flush()
-        {
+        let Some(opened) = &self.opened else { return };
+        // Caught, because the thread that drops it last may be that of the whole server, which asks for counters.
+        let flushed = catch_unwind(AssertUnwindSafe(|| self.export.flush()));
+        let flushed = flushed
+            .unwrap_or_else(|_| Err(ExportError::new(ErrorNumber::Io, "the export panicked")));
+        if let Err(error) = flushed {
             tracing::error!(export = self.name, %error, "flushing as the last client leaves");
             opened.note_failure(&self.name, error);
         }

@@ -164,6 +164,34 @@ fn failures_of_a_source_reach_the_client_and_leave_nothing() {
     assert!(table.open.is_nearly_empty());
 }
 
+/// Whoever drops the last reference, a thread of a client or the server's own, must survive the flush.
+#[test]
+fn a_panic_while_the_last_client_leaves_is_a_failure_to_flush() {
+    struct Panics;
+    impl Export for Panics {
+        fn size(&self) -> ByteLen {
+            ByteLen::new(512)
+        }
+        fn read_at(&self, _: ByteLen, _: &mut [u8]) -> Result<(), ExportError> {
+            Ok(())
+        }
+        fn write_at(&self, _: ByteLen, _: &[u8]) -> Result<(), ExportError> {
+            Ok(())
+        }
+        fn write_zeroes(&self, _: ByteLen, _: ByteLen, _: ZeroRequest) -> Result<(), ExportError> {
+            Ok(())
+        }
+        fn flush(&self) -> Result<(), ExportError> {
+            panic!("a bug")
+        }
+    }
+    let table = with_source(None, |_| Ok(Some(Found::new("", Arc::new(Panics)))));
+    drop(table.find("x").unwrap());
+    let (name, error) = table.take_failure().unwrap();
+    assert_eq!((name.as_str(), error.number()), ("x", ErrorNumber::Io));
+    assert!(table.find("x").is_ok(), "it can be opened again");
+}
+
 #[test]
 fn lists_leave_out_what_cannot_be_sent() {
     struct Bad;
