@@ -92,16 +92,16 @@ impl Connections {
         machine_limit: usize,
     ) -> bool {
         let mut state = self.open.lock();
+        // Those that were cut keep their threads until they notice.
+        if state.open.len() >= limit.saturating_add(MOST_LEAVING) {
+            return false;
+        }
         let staying = || state.open.values().filter(|open| open.cut.is_none());
         let is_there = |open: &Open| machine.is_some() && open.machine == machine;
         if staying().filter(|open| is_there(open)).count() >= machine_limit {
             return state.make_one_give_way(is_there);
         }
-        if staying().count() < limit {
-            return true;
-        }
-        // Those that were cut keep their threads until they notice.
-        state.open.len() < limit.saturating_add(MOST_LEAVING) && state.make_one_give_way(|_| true)
+        staying().count() < limit || state.make_one_give_way(|_| true)
     }
 
     pub(super) fn for_each(&self, act: impl Fn(&Stream)) {
@@ -203,5 +203,70 @@ impl Drop for Guard {
         self.connections.open.lock().open.remove(&self.id);
         self.connections.closed.notify_all();
         self.connections.waker.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nbd::limits::Limits;
+    use crate::nbd::serve::channel::Channel;
+    use crate::nbd::serve::supervisor::{Addresses, Supervisor};
+    use crate::nbd::session::Shared;
+    use crate::nbd::table::ExportTable;
+    use std::os::unix::net::UnixStream;
+
+    fn to_stream(channel: Channel) -> Stream {
+        Stream::new(
+            channel,
+            #[cfg(feature = "nbd-tls")]
+            None,
+        )
+    }
+
+    fn connections() -> Arc<Connections> {
+        let exports = ExportTable::new(Vec::new(), None, None);
+        let shared = Arc::new(Shared::new(exports, Limits::default()));
+        let nowhere = Addresses {
+            listeners: Vec::new(),
+            metrics: None,
+        };
+        let (_, waker) = Supervisor::new(shared, nowhere, Box::new(to_stream), false).unwrap();
+        Arc::new(Connections::new(waker))
+    }
+
+    fn come(connections: &Arc<Connections>, machine: Option<IpAddr>, deadline: Instant) -> Guard {
+        let (end, _) = UnixStream::pair().unwrap();
+        let channel = Channel::socket(end.into(), &Limits::default()).unwrap();
+        let stream = Arc::new(to_stream(channel));
+        Connections::add(connections, stream, machine, Some(deadline))
+    }
+
+    /// Who was cut off while an export was being opened for it keeps its thread until that is done.
+    #[test]
+    fn threads_that_notice_late_are_few() {
+        let machine = Some(IpAddr::from([127, 0, 0, 1]));
+        for (limit, machine_limit) in [(10, usize::MAX), (10, 2), (10, 10)] {
+            let connections = connections();
+            let mut stuck = Vec::new();
+            for round in 0..1000 {
+                let now = Instant::now();
+                if connections.has_room(machine, limit, machine_limit) {
+                    stuck.push(come(&connections, machine, now));
+                }
+                if round % 100 == 99 {
+                    // Their time is over, too.
+                    connections.cut_late(Instant::now());
+                }
+            }
+            assert!(
+                stuck.len() <= limit + MOST_LEAVING,
+                "{} with {limit} and {machine_limit}",
+                stuck.len()
+            );
+            assert!(stuck.len() > limit);
+            drop(stuck);
+            assert!(connections.has_room(machine, limit, machine_limit));
+        }
     }
 }
