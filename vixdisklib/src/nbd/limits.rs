@@ -12,7 +12,8 @@ use super::features::Features;
 ///
 /// Memory is bounded for each connection and for all: clients that ask for much and take no answers can make the server
 /// hold [`memory`](Limits::memory), until [`write_timeout`](Limits::write_timeout) ends them; half of that for buffers
-/// that connections keep for later; and for each connection about 100 KiB and the stacks of its threads.
+/// that connections keep for later; and for each connection about 100 KiB, 1 MiB if it is encrypted, and the stacks of its
+/// threads.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Limits {
@@ -41,7 +42,7 @@ pub struct Limits {
     /// Queries in one request for metadata contexts. Default 1024.
     pub context_queries: usize,
     /// Bytes in one read or write. Advertised to clients; longer reads are refused, longer writes are skipped and
-    /// refused up to twice the limit, beyond that the server hangs up. At most 1 GiB. Default 32 MiB.
+    /// refused up to twice the limit, beyond that the server hangs up. From 512 bytes to 1 GiB. Default 32 MiB.
     pub payload: u32,
     /// Requests of one connection that run at the same time, each on its own thread. Default 16.
     pub threads: usize,
@@ -65,7 +66,7 @@ pub struct Limits {
 impl Limits {
     /// The same, with what no message could describe brought down to what one can.
     pub(super) fn within_protocol(self) -> Self {
-        let payload = self.payload.min(1 << 30);
+        let payload = self.payload.clamp(512, 1 << 30);
         let two_payloads = usize::try_from(payload).map_or(usize::MAX, |one| one.saturating_mul(2));
         Self {
             payload,

@@ -65,6 +65,67 @@ fn requests_of_a_client_that_is_gone_are_not_carried_out() {
     assert!(carried_out < 200, "{carried_out} of 1000");
 }
 
+/// Of many requests only so many are read while the first one waits, and only so many run.
+#[test]
+fn requests_in_flight_are_bounded() {
+    for (requests, bytes, threads, expected) in [
+        (5, usize::MAX, 16, 5),
+        (64, 400, 16, 4),
+        (64, usize::MAX, 3, 3),
+        (64, usize::MAX, 1, 1),
+    ] {
+        let limits = Limits {
+            in_flight_requests: requests,
+            in_flight_bytes: bytes,
+            threads,
+            ..Limits::default()
+        };
+        let disk = ram(4096);
+        let mut client = Client::with_limits(vec![("", Arc::clone(&disk))], limits);
+        client.greet(3);
+        assert_eq!(client.verdict(7, &info("", &[])), 1);
+        // Reads go no further than to this.
+        let closed = disk.gate.lock();
+        for cookie in 0..100 {
+            client.request(0, 0, cookie, 0, 100);
+        }
+        let begun = || disk.reads.lock().len();
+        let begin = std::time::Instant::now();
+        while begun() < expected {
+            assert!(begin.elapsed() < Duration::from_secs(20), "{}", begun());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::thread::sleep(Duration::from_millis(30));
+        assert_eq!(begun(), expected);
+        drop(closed);
+        for _ in 0..100 {
+            assert!(matches!(client.reply(), Reply::Simple { error: 0, .. }));
+            assert_eq!(client.read(100), [0; 100]);
+        }
+    }
+}
+
+#[test]
+fn extents_in_one_reply_are_bounded() {
+    for (extents, expected) in [(0, 1), (1, 1), (2, 2), (100, 5)] {
+        let limits = Limits {
+            extents,
+            ..Limits::default()
+        };
+        let mut client = Client::with_limits(vec![("disk", ram(4096))], limits);
+        client.greet(3);
+        assert_eq!(client.verdict(8, &[]), 1);
+        let query = contexts("disk", &["base:allocation"]);
+        assert_eq!(client.verdict(10, &query), 1);
+        assert_eq!(client.verdict(7, &info("disk", &[])), 1);
+        client.request(0, 7, 1, 0, 4096);
+        match client.reply() {
+            Reply::Chunk { payload, .. } => assert_eq!(payload.len(), 4 + 8 * expected),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 #[test]
 fn many_requests_through_few_slots() {
     let limits = Limits {
@@ -93,10 +154,30 @@ fn many_requests_through_few_slots() {
     assert!(seen.iter().all(|seen| *seen));
 }
 
+/// The protocol wants a largest payload that is no smaller than the preferred size, which is 512 at least.
+#[test]
+fn block_sizes_agree_whatever_the_limit_of_payloads() {
+    for payload in [0, 1, 511, 512, 513, 1 << 25, u32::MAX] {
+        let limits = Limits {
+            payload,
+            ..Limits::default()
+        };
+        let mut client = Client::with_limits(vec![("disk", ram(4096))], limits);
+        client.greet(3);
+        let sizes = client.option(7, &info("disk", &[3]))[1].1.clone();
+        let (preferred, maximum) = (number(&sizes[6..10]), number(&sizes[10..14]));
+        assert!(512 <= preferred && preferred <= maximum, "{payload}");
+        assert!(preferred.is_power_of_two());
+        client.request(0, 0, 1, 0, preferred.min(4096));
+        assert_eq!(client.reply(), simple(1, 0), "{payload}");
+    }
+}
+
 #[test]
 fn senseless_limits_do_no_harm() {
     for extreme in [0, usize::MAX] {
         let limits = Limits {
+            connections: extreme,
             threads: extreme,
             in_flight_requests: extreme,
             in_flight_bytes: extreme,
