@@ -61,8 +61,7 @@ pub(super) fn negotiate<S: ByteStream>(
                 return Err(SessionError::TooLong(u64::from(header.length)));
             }
             input.skip(u64::from(header.length), "the data of an option")?;
-            negotiation.refuse_long(header.option);
-            Step::More
+            negotiation.answer_long(header.option)?
         } else {
             let length = usize::try_from(header.length).expect("limited just above");
             let data = input.bytes(length, "the data of an option")?;

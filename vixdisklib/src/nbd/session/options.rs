@@ -124,13 +124,19 @@ impl<'a> Negotiation<'a> {
         Ok(Step::More)
     }
 
-    /// Refuses an option whose data was too long to be looked at.
-    pub(super) fn refuse_long(&mut self, number: u32) {
+    /// Answers an option whose data was too long to be looked at.
+    pub(super) fn answer_long(&mut self, number: u32) -> Result<Step, SessionError> {
+        let whatever_it_says =
+            number == option::ABORT || (self.needs_tls() && number != option::STARTTLS);
+        if whatever_it_says {
+            return self.answer(number, &[]);
+        }
         if number == option::SET_META_CONTEXT {
             self.selection = None;
         }
         let message = format!("more than {} bytes of data", self.shared.limits.option_data);
         self.refuse(number, ReplyKind::TooBig, &message);
+        Ok(Step::More)
     }
 
     /// The answers to the last option.

@@ -110,6 +110,9 @@ fn abort_is_acknowledged() {
     let mut client = Client::greeted(vec![("disk", ram(512))]);
     assert_eq!(client.verdict(2, b"some data"), 1);
     client.finish().1.unwrap();
+    let mut client = Client::greeted(vec![("disk", ram(512))]);
+    assert_eq!(client.verdict(2, &[0; 70_000]), 1, "whatever comes along");
+    client.finish().1.unwrap();
 }
 
 #[test]

@@ -58,9 +58,13 @@ fn required_means_that_nothing_else_can_be_negotiated() {
         assert_eq!(replies[0].0, TLS_REQUIRED, "{option}");
         assert!(!replies[0].1.is_empty());
     }
+    let long = [0; 70_000];
+    assert_eq!(client.verdict(10, &long), TLS_REQUIRED);
+    assert_eq!(client.verdict(5, &long), TOO_BIG);
     assert_eq!(client.verdict(5, b"x"), INVALID);
     assert_eq!(client.verdict(5, &[]), ACK);
     client.start_tls();
+    assert_eq!(client.verdict(10, &long), TOO_BIG);
     assert_eq!(client.verdict(3, &[]), ACK);
     assert_eq!(client.verdict(8, &[]), ACK);
     assert_eq!(client.verdict(7, &info("disk", &[])), ACK);
