@@ -40,10 +40,10 @@ impl PipePair {
     }
 
     pub(super) fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        if self
+        let (ready, ended) = self
             .input_end
-            .comes_before(self.input.as_fd(), PollFlags::IN, None)?
-        {
+            .wait_for(self.input.as_fd(), PollFlags::IN, None)?;
+        if ended && (!ready || self.output_end.is_reached()) {
             return Ok(0);
         }
         Ok(rustix::io::read(&self.input, buf)?)
@@ -54,23 +54,26 @@ impl PipePair {
             return Ok(0);
         };
         let timeout = self.write_timeout.as_ref();
-        if self
+        let (_, ended) = self
             .output_end
-            .comes_before(self.output.as_fd(), PollFlags::OUT, timeout)?
-        {
+            .wait_for(self.output.as_fd(), PollFlags::OUT, timeout)?;
+        if ended {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         let most = slice.len().min(ATOMIC);
         Ok(rustix::io::write(&self.output, &slice[..most])?)
     }
 
+    /// Ends receiving: what has arrived can still be read.
     pub(super) fn stop_receiving(&self) {
         self.input_end.reach();
     }
 
+    /// Ends both directions at once.
     pub(super) fn cut(&self) {
-        self.input_end.reach();
+        // In this order, because who is told that nothing more comes looks whether anything still goes out.
         self.output_end.reach();
+        self.input_end.reach();
     }
 }
 
@@ -94,13 +97,17 @@ impl End {
         drop(self.open.lock().take());
     }
 
-    /// Waits until `fd` is ready or the end is reached; true for the end.
-    fn comes_before(
+    fn is_reached(&self) -> bool {
+        self.open.lock().is_none()
+    }
+
+    /// Waits until `fd` is ready or the end is reached, and tells which of them is so.
+    fn wait_for(
         &self,
         fd: BorrowedFd<'_>,
         what: PollFlags,
         timeout: Option<&Timespec>,
-    ) -> io::Result<bool> {
+    ) -> io::Result<(bool, bool)> {
         loop {
             let mut fds = [
                 PollFd::from_borrowed_fd(fd, what),
@@ -108,7 +115,10 @@ impl End {
             ];
             match poll(&mut fds, timeout) {
                 Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
-                Ok(_) => return Ok(!fds[1].revents().is_empty()),
+                Ok(_) => {
+                    let [ready, ended] = fds.map(|fd| !fd.revents().is_empty());
+                    return Ok((ready, ended));
+                }
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno.into()),
             }
@@ -139,9 +149,13 @@ mod tests {
             pair.stop_receiving();
             assert_eq!(reader.join().unwrap(), 0);
         });
+        // As with sockets: what came before the end is still there, unless all is over.
+        rustix::io::write(&to_server, b"last").unwrap();
+        assert_eq!(pair.read(&mut buf[..2]).unwrap(), 2);
         assert_eq!(pair.write(&[IoSlice::new(b"x")]).unwrap(), 1);
         pair.cut();
         assert!(pair.write(&[IoSlice::new(b"x")]).is_err());
+        assert_eq!(pair.read(&mut buf).unwrap(), 0);
     }
 
     #[test]
