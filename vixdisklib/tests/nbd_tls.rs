@@ -210,6 +210,48 @@ fn revoked_certificates_do_not_count() {
     authority.revoke_client();
     let server = serve(&Ram::new(vec![7; 512]), tls());
     assert!(!gets_in(&server, identity()));
+    // A list that cannot be read is not the same as none.
+    let list = authority.file("ca-crl.pem");
+    std::fs::remove_file(&list).unwrap();
+    std::os::unix::fs::symlink("not mounted", &list).unwrap();
+    let error = Tls::load(authority.folder(), TlsClients::WithCertificate).unwrap_err();
+    assert!(matches!(&error, TlsError::Read { path, .. } if *path == list));
+}
+
+/// A client may ask for new keys at any time. The answer is the server's reader's to give, while another thread sends.
+#[test]
+fn keys_change_while_data_passes() {
+    if !possible() {
+        return;
+    }
+    let authority = Authority::new();
+    let ram = Ram::new(pattern(40));
+    let server = serve(
+        &ram,
+        Tls::load(authority.folder(), TlsClients::Any).unwrap(),
+    );
+    let settings = settings(&authority, &rustls::version::TLS13, None);
+    let mut client = encrypt(connect(&server), settings).unwrap().go("disk");
+    let before = ram.bytes();
+    for round in 0..50_u64 {
+        for cookie in 0..3 {
+            client.request(0, 3 * round + cookie, 0, 300_000);
+            client.0.conn.refresh_traffic_keys().unwrap();
+        }
+        for _ in 0..3 {
+            let (error, cookie) = client.reply();
+            assert_eq!((error, cookie / 3), (0, round));
+            assert!(client.read(300_000) == before[..300_000]);
+        }
+    }
+    // An end without farewell, as of a client that was killed, leaves nothing behind.
+    client.0.sock.shutdown(std::net::Shutdown::Write).unwrap();
+    let _ = client.0.read(&mut [0]);
+    let begin = Instant::now();
+    while server.counters().connections_open > 0 {
+        assert!(begin.elapsed() < Duration::from_secs(20), "it stays");
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 #[test]

@@ -70,7 +70,7 @@ impl Tls {
                 let mut verifier =
                     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
                 let revoked = folder.join("ca-crl.pem");
-                if revoked.exists() {
+                if is_there(&revoked)? {
                     verifier = verifier
                         .with_crls(several::<CertificateRevocationListDer<'static>>(&revoked)?)
                         // Lists of authorities in between are rarely at hand.
@@ -149,6 +149,19 @@ impl TlsError {
             path: path.to_owned(),
             reason: reason.to_string(),
         }
+    }
+}
+
+/// Whether there is a file, or something in its place that cannot be read: a list of revoked certificates that somebody
+/// put there must not be passed over.
+fn is_there(path: &Path) -> Result<bool, TlsError> {
+    match path.symlink_metadata() {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(TlsError::Read {
+            path: path.to_owned(),
+            source,
+        }),
     }
 }
 
