@@ -131,6 +131,8 @@ fn slow_handshakes_are_cut_off_and_slow_clients_are_not() {
     let begin = Instant::now();
     let mut patient = connect(&path).go("");
     let mut silent = UnixStream::connect(&path).unwrap();
+    let patience = Some(Duration::from_secs(20));
+    silent.set_read_timeout(patience).unwrap();
     let mut slow = connect(&path);
     let mut chatty = connect(&path);
     let trickle = std::thread::spawn(move || {

@@ -9,7 +9,7 @@
 
 pub(crate) mod certificates;
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -219,6 +219,10 @@ impl<S: Read + Write> Client<S> {
 
     /// Whether the server has hung up, and sent nothing before.
     pub(crate) fn is_over(&mut self) -> bool {
-        matches!(self.0.read(&mut [0]), Ok(0) | Err(_))
+        match self.0.read(&mut [0]) {
+            Ok(count) => count == 0,
+            // That the server says nothing for as long as this client waits is no end.
+            Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        }
     }
 }

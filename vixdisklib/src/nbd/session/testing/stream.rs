@@ -4,10 +4,14 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
 use crate::nbd::session::{ByteStream, TlsMode};
+
+/// Silence for so long is an end, so that a test which goes wrong fails instead of waiting for ever.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One direction of a connection in memory.
 #[derive(Debug, Default)]
@@ -20,7 +24,9 @@ impl Pipe {
     pub(super) fn read(&self, buf: &mut [u8]) -> usize {
         let mut state = self.state.lock();
         while state.0.is_empty() && !state.1 {
-            self.changed.wait(&mut state);
+            if self.changed.wait_for(&mut state, PATIENCE).timed_out() {
+                state.1 = true;
+            }
         }
         let count = state.0.len().min(buf.len());
         for (slot, byte) in buf.iter_mut().zip(state.0.drain(..count)) {
