@@ -5,13 +5,18 @@
 
 mod nbd_support;
 
+use std::env;
+use std::ffi::OsStr;
 use std::fs;
+use std::io::Read;
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nbd_support::{Client, Ram, pattern};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use vixdisklib::nbd::{Limits, Server};
 
 const MIB: usize = 1 << 20;
@@ -130,8 +135,11 @@ fn floods_of_options_end() {
 fn thousands_of_connects_leave_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s");
+    let mut limits = Limits::default();
+    limits.connection_interval = Duration::ZERO;
     let server = Server::new()
         .export("", "", Ram::new(vec![7; 512]))
+        .limits(limits)
         .listen_unix(&path)
         .listen_tcp(([127, 0, 0, 1], 0).into())
         .start()
@@ -154,4 +162,119 @@ fn thousands_of_connects_leave_nothing() {
         assert!(begin.elapsed() < Duration::from_secs(20), "something stays");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Who comes again and again waits; who is there does not, and the stop does not either.
+#[test]
+fn clients_are_let_in_at_a_measured_pace() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    let mut limits = Limits::default();
+    limits.connections = 2;
+    limits.connection_interval = Duration::from_millis(300);
+    let server = Server::new()
+        .export("", "", Ram::new(vec![7; 512]))
+        .limits(limits)
+        .listen_unix(&path)
+        .start()
+        .unwrap();
+    let begin = Instant::now();
+    let mut first = connect(&path).go("");
+    drop(connect(&path));
+    drop(connect(&path));
+    assert!(begin.elapsed() >= Duration::from_millis(290));
+    drop(connect(&path));
+    assert!(begin.elapsed() >= Duration::from_millis(590));
+    let _waits = UnixStream::connect(&path).unwrap();
+    first.request(0, 1, 0, 512);
+    assert_eq!((first.reply(), first.read(512)), ((0, 1), vec![7; 512]));
+    server.stop();
+    server.wait().unwrap();
+}
+
+/// Tells the child of the next test where to listen.
+const SOCKET: &str = "VIXDISKLIB_TEST_FEW_DESCRIPTORS";
+
+/// A server that runs out of descriptors serves those that it has, lets in others as soon as somebody leaves, and does
+/// not let silent clients keep them out. A process of its own is the server.
+#[test]
+fn few_descriptors_are_enough() {
+    const FEW: usize = 40;
+    if let Some(path) = env::var_os(SOCKET) {
+        return serve_with_descriptors(FEW, &path);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    let mut server = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "few_descriptors_are_enough"])
+        .env(SOCKET, &path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let begin = Instant::now();
+    while UnixStream::connect(&path).is_err() {
+        assert!(begin.elapsed() < Duration::from_secs(20), "no server");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let mut good = connect(&path).go("");
+    let mut still_served = || {
+        good.request(0, 1, 0, 512);
+        assert_eq!(good.reply(), (0, 1));
+        assert_eq!(good.read(512), [7; 512]);
+    };
+    still_served();
+    // More than there can be.
+    let silent: Vec<_> = (0..2 * FEW)
+        .map(|_| UnixStream::connect(&path).unwrap())
+        .collect();
+    still_served();
+    let begin = Instant::now();
+    let mut settled = vec![connect(&path).go("")];
+    // Long before silence becomes a reason to be cut off.
+    assert!(begin.elapsed() < Duration::from_secs(5));
+    // Who has an export keeps it, until there is nothing left for the next one.
+    let mut waiting = loop {
+        let mut next = UnixStream::connect(&path).unwrap();
+        next.set_read_timeout(Some(Duration::from_millis(500)))
+            .unwrap();
+        let mut greeting = [0; 18];
+        if next.read_exact(&mut greeting).is_err() {
+            break next;
+        }
+        let mut client = Client(next);
+        client.send(&[0, 0, 0, 3]);
+        settled.push(client.go(""));
+        assert!(settled.len() < FEW, "that many descriptors are not allowed");
+    };
+    still_served();
+    assert!(settled.len() > FEW / 4, "only {}", settled.len());
+    settled.pop();
+    waiting
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    waiting.read_exact(&mut [0; 18]).unwrap();
+    still_served();
+    drop((silent, settled, waiting, good));
+    drop(connect(&path).go(""));
+    drop(server.stdin.take());
+    assert!(server.wait().unwrap().success());
+}
+
+/// Serves until standard input ends.
+fn serve_with_descriptors(count: usize, path: &OsStr) {
+    let count = u64::try_from(count).ok();
+    let limit = Rlimit {
+        current: count,
+        maximum: count,
+    };
+    setrlimit(Resource::Nofile, limit).unwrap();
+    let server = Server::new()
+        .export("", "", Ram::new(vec![7; 512]))
+        .listen_unix(path)
+        .start()
+        .unwrap();
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+    server.stop();
+    server.wait().unwrap();
 }

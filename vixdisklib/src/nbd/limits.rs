@@ -23,6 +23,10 @@ pub struct Limits {
     /// The same for connections from one network address, so that one machine cannot take all places. Default: as many
     /// as [`connections`](Limits::connections) allows.
     pub connections_per_address: usize,
+    /// Average time between connections that are let in, so that clients that come again and again cost the others little.
+    /// As many as [`connections`](Limits::connections) may come at once before anybody has to wait. Zero lets all in at
+    /// once. Default 4 ms, which is 250 in a second.
+    pub connection_interval: Duration,
     /// Time from accepting a connection until its client has chosen an export. Default 10 s.
     pub handshake_timeout: Duration,
     /// Time for which a client may take nothing of what it is sent before it is cut off; none for ever. It costs only
@@ -82,6 +86,7 @@ impl Default for Limits {
         Self {
             connections: 100,
             connections_per_address: usize::MAX,
+            connection_interval: Duration::from_millis(4),
             handshake_timeout: Duration::from_secs(10),
             write_timeout: Some(Duration::from_secs(60)),
             idle_timeout: None,

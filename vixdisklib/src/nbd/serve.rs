@@ -7,7 +7,9 @@ mod handle;
 mod inherited;
 mod listener;
 mod metrics_socket;
+mod pace;
 mod pipe_pair;
+mod start;
 mod stream;
 mod supervisor;
 #[cfg(feature = "nbd-tls")]
@@ -17,32 +19,21 @@ mod uri;
 #[cfg(target_os = "linux")]
 mod vsock;
 
-use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use parking_lot::Mutex;
 
 use super::export::Export;
 use super::limits::Limits;
-use super::session::Shared;
 use super::source::ExportSource;
-use super::table::{Entry, ExportTable};
-use channel::Channel;
+use super::table::Entry;
 pub use error::ServerError;
 pub use handle::ServerHandle;
 pub use inherited::{InheritedSocket, inherited_sockets};
-use listener::Listener;
-use metrics_socket::MetricsSocket;
-use stream::Stream;
-use supervisor::{Addresses, Supervisor};
 #[cfg(feature = "nbd-tls")]
 pub use tls::{Tls, TlsClients, TlsError};
-use uri::Scheme;
 
 /// What a server will serve, where and within which limits; [`start`](Server::start) makes it run.
 ///
@@ -230,113 +221,5 @@ impl Server {
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
-    }
-
-    /// Opens the sockets and serves from threads of its own, until the handle stops it.
-    ///
-    /// # Errors
-    /// [`ServerError`]; nothing is left behind then.
-    pub fn start(self) -> Result<ServerHandle, ServerError> {
-        self.check()?;
-        #[cfg(feature = "nbd-tls")]
-        let scheme = match &self.tls {
-            Some(tls) if tls.required => Scheme::Tls,
-            _ => Scheme::Plain,
-        };
-        #[cfg(not(feature = "nbd-tls"))]
-        let scheme = Scheme::Plain;
-        let to_stream = move |channel| {
-            Stream::new(
-                channel,
-                #[cfg(feature = "nbd-tls")]
-                self.tls.clone(),
-            )
-        };
-        let mut listeners = Vec::new();
-        let mut streams = Vec::new();
-        for endpoint in self.endpoints {
-            match endpoint {
-                Endpoint::Unix(path) => listeners.push(Listener::unix(&path)?),
-                Endpoint::Tcp(address) => listeners.push(Listener::tcp(address)?),
-                #[cfg(target_os = "linux")]
-                Endpoint::Vsock(port) => listeners.push(Listener::vsock(port)?),
-                Endpoint::Inherited(socket) => listeners.push(Listener::inherited(socket)?),
-                Endpoint::Connection { input, output } => {
-                    let channel = Channel::connected(input, output, &self.limits)?;
-                    streams.push(to_stream(channel));
-                }
-            }
-        }
-        let metrics = self
-            .metrics
-            .as_deref()
-            .map(MetricsSocket::bind)
-            .transpose()?;
-        let mut names: Vec<&str> = self.exports.iter().map(|entry| &*entry.name).collect();
-        if names.is_empty() {
-            names.push("");
-        }
-        let uris = listeners
-            .iter()
-            .flat_map(|listener| names.iter().filter_map(|name| listener.uri(scheme, name)))
-            .collect();
-        let tcp_addresses = listeners.iter().filter_map(Listener::tcp_address).collect();
-        let exports = ExportTable::new(self.exports, self.default_export, self.source);
-        let shared = Arc::new(Shared::new(exports, self.limits));
-        let stop_after_last = self.stop_after_last || listeners.is_empty();
-        let addresses = Addresses { listeners, metrics };
-        let (supervisor, waker) = Supervisor::new(
-            Arc::clone(&shared),
-            addresses,
-            Box::new(to_stream),
-            stop_after_last,
-        )
-        .map_err(ServerError::Resources)?;
-        let stopped = Arc::new(AtomicBool::new(false));
-        let thread = {
-            let stopped = Arc::clone(&stopped);
-            std::thread::Builder::new()
-                .name("nbd-server".to_owned())
-                .spawn(move || {
-                    let result = supervisor.run(streams);
-                    stopped.store(true, Ordering::Release);
-                    result
-                })
-                .map_err(ServerError::Resources)?
-        };
-        Ok(ServerHandle {
-            uris,
-            tcp_addresses,
-            shared,
-            waker,
-            stopped,
-            thread: Mutex::new(Some(thread)),
-        })
-    }
-
-    fn check(&self) -> Result<(), ServerError> {
-        let nothing = self.exports.is_empty() && self.source.is_none();
-        if nothing || self.endpoints.is_empty() {
-            return Err(ServerError::Nothing);
-        }
-        let mut names = HashSet::new();
-        for entry in &self.exports {
-            let name = &entry.name;
-            if !entry.is_sendable() {
-                return Err(ServerError::BadText);
-            }
-            if !names.insert(name) {
-                return Err(ServerError::SameName { name: name.clone() });
-            }
-            if entry.is_too_large() {
-                return Err(ServerError::TooLarge { name: name.clone() });
-            }
-        }
-        match &self.default_export {
-            Some(name) if self.source.is_none() && !names.contains(name) => {
-                Err(ServerError::NoSuchDefault { name: name.clone() })
-            }
-            _ => Ok(()),
-        }
     }
 }

@@ -104,6 +104,11 @@ impl Connections {
         staying().count() < limit || state.make_one_give_way(|_| true)
     }
 
+    /// Cuts off the client that has been negotiating for longest, if there is one.
+    pub(super) fn make_one_give_way(&self) {
+        self.open.lock().make_one_give_way(|_| true);
+    }
+
     pub(super) fn for_each(&self, act: impl Fn(&Stream)) {
         for open in self.open.lock().open.values() {
             act(&open.stream);

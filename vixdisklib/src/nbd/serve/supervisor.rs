@@ -1,28 +1,32 @@
 //! The thread that accepts clients, watches the clock for them, and brings everything to an end.
 
+use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use super::ServerError;
 use super::channel::Channel;
 use super::connections::{Connections, Cut, Guard};
 use super::listener::{Accepted, Listener};
 use super::metrics_socket::MetricsSocket;
+use super::pace::Pace;
 use super::stream::Stream;
 use crate::nbd::metrics;
 use crate::nbd::session::{self, SessionError, Shared};
 
-/// How long to leave waiting clients alone when there is no descriptor or thread for them.
+/// How long to leave waiting clients alone when there is no descriptor or thread for them, unless one is given back.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How often to say that there are too many connections.
+/// How often to say that clients cannot be let in: often enough to be seen, and not so often that a flood of clients
+/// becomes a flood of lines.
 const WARN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Wakes the supervisor from any thread.
@@ -43,6 +47,30 @@ pub(super) struct Addresses {
     pub(super) metrics: Option<MetricsSocket>,
 }
 
+/// A socket at which somebody may wait.
+enum Door<'a> {
+    Clients(&'a Listener),
+    Metrics(&'a MetricsSocket),
+}
+
+impl Addresses {
+    /// Those for clients only if these are let in now.
+    fn doors(&self, clients: bool) -> Vec<Door<'_>> {
+        let listeners = if clients { &self.listeners[..] } else { &[] };
+        let metrics = self.metrics.iter().map(Door::Metrics);
+        listeners.iter().map(Door::Clients).chain(metrics).collect()
+    }
+}
+
+impl AsFd for Door<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Clients(listener) => listener.as_fd(),
+            Self::Metrics(socket) => socket.as_fd(),
+        }
+    }
+}
+
 /// Adds to a channel what all connections of a server have.
 pub(super) type ToStream = Box<dyn Fn(Channel) -> Stream + Send>;
 
@@ -54,8 +82,9 @@ pub(super) struct Supervisor {
     wake: UnixStream,
     connections: Arc<Connections>,
     stop_after_last: bool,
-    /// When it was last said that there are too many connections.
-    warned: Option<Instant>,
+    pace: Cell<Pace>,
+    /// When it was last said that clients cannot be let in.
+    warned: Cell<Option<Instant>>,
 }
 
 impl Supervisor {
@@ -69,20 +98,23 @@ impl Supervisor {
         wake.set_nonblocking(true)?;
         waker.set_nonblocking(true)?;
         let waker = Waker(Arc::new(waker));
+        let limits = &shared.limits;
+        let pace = Pace::new(limits.connection_interval, limits.connections);
         let supervisor = Self {
+            pace: Cell::new(pace),
             shared,
             addresses,
             to_stream,
             wake,
             connections: Arc::new(Connections::new(waker.clone())),
             stop_after_last,
-            warned: None,
+            warned: Cell::new(None),
         };
         Ok((supervisor, waker))
     }
 
     /// Serves the clients of `streams` and those that come, until the server is to stop; then ends all in order.
-    pub(super) fn run(mut self, streams: Vec<Stream>) -> Result<(), ServerError> {
+    pub(super) fn run(self, streams: Vec<Stream>) -> Result<(), ServerError> {
         for stream in streams {
             if let Err(error) = self.welcome(stream, "connected before".to_owned(), None) {
                 tracing::error!(%error, "serving a connection");
@@ -90,8 +122,12 @@ impl Supervisor {
         }
         while !self.shared.is_stopping() && !self.is_done() {
             if let Err(error) = self.turn() {
-                tracing::warn!(%error, "accepting connections");
-                std::thread::sleep(PAUSE);
+                if self.is_to_warn() {
+                    tracing::warn!(%error, "accepting connections");
+                }
+                // What is missing may be in the hands of clients that want nothing but that.
+                self.connections.make_one_give_way();
+                self.pause();
             }
         }
         self.end()
@@ -107,58 +143,81 @@ impl Supervisor {
     }
 
     /// Waits for a client, a deadline or the waker, and deals with it.
-    fn turn(&mut self) -> io::Result<()> {
+    fn turn(&self) -> io::Result<()> {
         let deadline = self.connections.cut_late(Instant::now());
-        let timeout = deadline
-            .map(|deadline| deadline.saturating_duration_since(Instant::now()))
-            .and_then(|left| Timespec::try_from(left).ok());
-        let mut fds = vec![PollFd::new(&self.wake, PollFlags::IN)];
-        let listeners = self.addresses.listeners.iter().map(AsFd::as_fd);
-        let metrics = self.addresses.metrics.iter().map(AsFd::as_fd);
-        fds.extend(
-            listeners
-                .chain(metrics)
-                .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
-        );
-        match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-        let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
-        if ready[0] {
-            // Its only message is that there is one: what to do is in the shared state and the deadlines.
-            let _ = (&self.wake).read(&mut [0; 64]);
-        }
-        for (index, _) in ready[1..].iter().enumerate().filter(|(_, ready)| **ready) {
+        let now = Instant::now();
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
+        let not_yet = self.pace.get().wait(now);
+        let doors = self.addresses.doors(not_yet.is_none());
+        let left = [left, not_yet].into_iter().flatten().min();
+        for door in self.wait(&doors, left)? {
             // One per turn, so that a flood of clients holds up neither the deadlines nor the stop.
-            match (self.addresses.listeners.get(index), &self.addresses.metrics) {
-                (Some(listener), _) => {
+            match door {
+                Door::Clients(listener) => {
                     if let Some(accepted) = listener.accept()? {
                         self.admit(accepted)?;
                     }
                 }
-                (None, Some(socket)) => socket.answer_next(|| metrics::text(&self.shared))?,
-                (None, None) => unreachable!("nothing else was waited for"),
+                Door::Metrics(socket) => socket.answer_next(|| metrics::text(&self.shared))?,
             }
         }
         Ok(())
     }
 
-    fn admit(&mut self, accepted: Accepted) -> io::Result<()> {
+    /// Waits until somebody is at one of the doors, the waker is used, or the time is over; the doors to open.
+    fn wait<'a>(
+        &self,
+        doors: &'a [Door<'a>],
+        time: Option<Duration>,
+    ) -> io::Result<impl Iterator<Item = &'a Door<'a>>> {
+        let time = time.and_then(|time| Timespec::try_from(time).ok());
+        let fds = doors.iter().map(AsFd::as_fd).chain([self.wake.as_fd()]);
+        let mut fds: Vec<_> = fds
+            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
+            .collect();
+        match poll(&mut fds, time.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let is_ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        if is_ready.last() == Some(&true) {
+            // Its only message is that there is one: what to do is in the shared state and the deadlines.
+            let _ = (&self.wake).read(&mut [0; 64]);
+        }
+        let ready = doors.iter().zip(is_ready);
+        Ok(ready.filter_map(|(door, is_ready)| is_ready.then_some(door)))
+    }
+
+    /// Leaves waiting clients alone until another one has left, or for a while.
+    fn pause(&self) {
+        if self.wait(&[], Some(PAUSE)).is_err() {
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// Whether it is time to say again that clients cannot be let in.
+    fn is_to_warn(&self) -> bool {
+        let last = self.warned.get();
+        let is_due = last.is_none_or(|last| last.elapsed() > WARN_INTERVAL);
+        if is_due {
+            self.warned.set(Some(Instant::now()));
+        }
+        is_due
+    }
+
+    fn admit(&self, accepted: Accepted) -> io::Result<()> {
         let limits = &self.shared.limits;
         let machine = accepted.machine;
         self.shared.counters.connections.add(1);
+        let mut pace = self.pace.get();
+        pace.take(Instant::now());
+        self.pace.set(pace);
         if !self
             .connections
             .has_room(machine, limits.connections, limits.connections_per_address)
         {
-            // Often enough to be seen, and not so often that a flood of clients becomes a flood of lines.
-            if self
-                .warned
-                .is_none_or(|warned| warned.elapsed() > WARN_INTERVAL)
-            {
+            if self.is_to_warn() {
                 tracing::warn!(peer = accepted.name, "too many connections");
-                self.warned = Some(Instant::now());
             }
             return Ok(());
         }
@@ -174,7 +233,7 @@ impl Supervisor {
         }
     }
 
-    fn welcome(&mut self, stream: Stream, peer: String, machine: Option<IpAddr>) -> io::Result<()> {
+    fn welcome(&self, stream: Stream, peer: String, machine: Option<IpAddr>) -> io::Result<()> {
         let stream = Arc::new(stream);
         let deadline = Instant::now().checked_add(self.shared.limits.handshake_timeout);
         let guard = Connections::add(&self.connections, Arc::clone(&stream), machine, deadline);
@@ -183,7 +242,9 @@ impl Supervisor {
             .name("nbd-connection".to_owned())
             .spawn(move || {
                 serve(&stream, &shared, &guard, &peer);
-                // Before the guard: who waits for the last connection to close may rely on the exports being free.
+                // Before the guard: who waits for a connection to close may rely on its descriptor, and for the last one
+                // also on the exports, being free.
+                drop(stream);
                 drop(shared);
                 drop(guard);
             })?;
