@@ -5,6 +5,7 @@
 
 mod claims;
 mod contests;
+mod hostile;
 mod images;
 mod measure;
 mod report;
@@ -22,8 +23,8 @@ use self::measure::Measured;
 use self::server::Programs;
 
 const USAGE: &str = "usage: cargo xtask bench-nbd [--rounds N] [--rows NUMBER,NUMBER...] [--size MIB] [--extents N] \
-[--folder DIR] [--keep] [--json FILE]
-The rows are those of the table of targets. The images take three times the size in the folder (target/bench-nbd), and
+[--folder DIR] [--keep] [--json FILE] [--hostile]
+With --hostile it measures instead what hostile clients cost a good one. The rows are those of the table of targets. The images take three times the size in the folder (target/bench-nbd), and
 are removed at the end unless --keep is given; those that were kept are used again.";
 
 struct Options {
@@ -37,6 +38,8 @@ struct Options {
     folder: PathBuf,
     keep: bool,
     json: Option<PathBuf>,
+    /// Among hostile clients, instead of against other servers.
+    hostile: bool,
 }
 
 /// The row that compares with nbdkit's plug-in for VDDK.
@@ -50,7 +53,10 @@ impl Options {
 
 /// `cargo xtask bench-nbd`.
 pub(crate) fn run_all(arguments: &[String]) -> Result {
-    let options = parse(arguments)?;
+    let mut options = parse(arguments)?;
+    if options.hostile {
+        options.rows = vec![hostile::ROW];
+    }
     for peer in [
         "qemu-img", "qemu-nbd", "nbdkit", "nbdcopy", "nbdinfo", "fio", "bash",
     ] {
@@ -60,11 +66,17 @@ pub(crate) fn run_all(arguments: &[String]) -> Result {
     }
     let programs = build(&options)?;
     fs::create_dir_all(&options.folder)?;
-    let measured = measure_all(&options, &programs);
+    let measured = if options.hostile {
+        hostile::measure(&options, &programs).map(|()| None)
+    } else {
+        measure_all(&options, &programs).map(Some)
+    };
     if !options.keep {
         fs::remove_dir_all(&options.folder)?;
     }
-    let measured = measured?;
+    let Some(measured) = measured? else {
+        return Ok(());
+    };
     let preface = report::preface(&options)?;
     print!("\n{}", report::text(&preface, &measured));
     if let Some(file) = &options.json {
@@ -82,6 +94,7 @@ fn parse(arguments: &[String]) -> Result<Options> {
         folder: target().join("bench-nbd"),
         keep: false,
         json: None,
+        hostile: false,
     };
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
@@ -96,6 +109,7 @@ fn parse(arguments: &[String]) -> Result<Options> {
             "--extents" => options.extents = value()?.parse()?,
             "--folder" => options.folder = root().join(value()?).join("vixdisklib-bench-nbd"),
             "--keep" => options.keep = true,
+            "--hostile" => options.hostile = true,
             "--json" => options.json = Some(root().join(value()?)),
             _ => return Err(USAGE.into()),
         }
@@ -131,11 +145,17 @@ fn build(options: &Options) -> Result<Programs> {
 }
 
 fn measure_all(options: &Options, programs: &Programs) -> Result<Vec<Measured>> {
+    let (images, contests) = prepare(options, programs)?;
+    let measure =
+        |contest: Contest| measure::take_turns(contest, options.rounds, programs, &images);
+    contests.into_iter().map(measure).collect()
+}
+
+/// Makes the images of the wanted contests.
+fn prepare(options: &Options, programs: &Programs) -> Result<(Images, Vec<Contest>)> {
     let images = Images::new(&options.folder, options.size, options.extents);
     let mut contests = contests::all(&images, programs);
     contests.retain(|contest| contest.rows().any(|row| options.wants(row)));
     images.make(programs, &contests)?;
-    let measure =
-        |contest: Contest| measure::take_turns(contest, options.rounds, programs, &images);
-    contests.into_iter().map(measure).collect()
+    Ok((images, contests))
 }

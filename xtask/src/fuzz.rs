@@ -19,12 +19,12 @@ const USUAL_SECONDS: u64 = 60;
 const MAX_INPUT: usize = 128 << 10;
 
 /// The columns of the log of runs.
-const COLUMNS: &str = "ended\tengine\ttarget\tseconds\texecutions\tfindings\n";
+const COLUMNS: &str = "ended\tsources\ttarget\tseconds\texecutions\tfindings\n";
 
 /// A run of one target.
 struct Run {
-    /// Identifies the engine's sources.
-    engine: String,
+    /// Identifies the sources that the target is about.
+    sources: String,
     target: String,
     seconds: u64,
     executions: u64,
@@ -154,7 +154,7 @@ fn fuzz(name: &str, seconds: u64, folder: &Path, programs: &Path) -> Result<Run>
         lines.for_each(|line| eprintln!("  {line}"));
     }
     Ok(Run {
-        engine: engine()?,
+        sources: revision(name)?,
         target: name.to_owned(),
         seconds: start.elapsed().as_secs(),
         executions: executions(&output).ok_or_else(|| format!("{name} did not run:\n{output}"))?,
@@ -174,12 +174,21 @@ fn executions(output: &str) -> Option<u64> {
     line.trim().parse().ok()
 }
 
-/// The state of the engine's sources, as git names it, with a plus if they differ from that.
-fn engine() -> Result<String> {
+/// The sources that a target is about.
+fn sources(target: &str) -> &'static str {
+    match target {
+        "nbd" => "vixdisklib/src/nbd",
+        _ => "vmdk-engine/src",
+    }
+}
+
+/// The state of the sources that a target is about, as git names it, with a plus if they differ from that.
+fn revision(target: &str) -> Result<String> {
+    let sources = sources(target);
     let output = command("git")
-        .args(["rev-parse", "--short", "HEAD:vmdk-engine/src"])
+        .args(["rev-parse", "--short", &format!("HEAD:{sources}")])
         .output()?;
-    let clean = works(command("git").args(["diff", "--quiet", "HEAD", "--", "vmdk-engine/src"]));
+    let clean = works(command("git").args(["diff", "--quiet", "HEAD", "--", sources]));
     let name = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     Ok(if clean { name } else { name + "+" })
 }
@@ -197,30 +206,30 @@ fn note(folder: &Path, run: &Run) -> Result {
         .unwrap_or(Duration::ZERO)
         .as_secs();
     let Run {
-        engine,
+        sources,
         target,
         seconds,
         executions,
         findings,
     } = run;
-    let line = format!("{ended}\t{engine}\t{target}\t{seconds}\t{executions}\t{findings}\n");
+    let line = format!("{ended}\t{sources}\t{target}\t{seconds}\t{executions}\t{findings}\n");
     let header = if is_new { COLUMNS } else { "" };
     Ok(log.write_all(format!("{header}{line}").as_bytes())?)
 }
 
-/// What the log says of each target: with the engine as it is now, and in all.
+/// What the log says of each target: with its sources as they are now, and in all.
 fn summary(folder: &Path, chosen: &[String]) -> Result<String> {
     let log = fs::read_to_string(log_of_runs(folder))?;
-    let now = engine()?;
     let mut table = format!(
         "{:14} {:>10} {:>14} {:>10} {:>14} {:>9}\n",
         "target", "s (now)", "runs (now)", "s (all)", "runs (all)", "findings"
     );
     for name in chosen {
+        let now = revision(name)?;
         let (mut current, mut all, mut findings) = ([0; 2], [0; 2], 0);
         for line in log.lines() {
             let columns: Vec<&str> = line.split('\t').collect();
-            let [_, engine, target, seconds, executions, found] = columns[..] else {
+            let [_, sources, target, seconds, executions, found] = columns[..] else {
                 continue;
             };
             let (Ok(seconds), Ok(executions)) = (seconds.parse::<u64>(), executions.parse::<u64>())
@@ -232,7 +241,7 @@ fn summary(folder: &Path, chosen: &[String]) -> Result<String> {
             }
             all = [all[0] + seconds, all[1] + executions];
             findings += found.parse::<u64>().unwrap_or(0);
-            if engine == now {
+            if sources == now {
                 current = [current[0] + seconds, current[1] + executions];
             }
         }

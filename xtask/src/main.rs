@@ -36,7 +36,8 @@ cargo xtask COMMAND
                         measure speed against QEMU's programs, and print ratios
   bench-safe            measure what the safe API costs, and what requests in flight gain, and print ratios
   bench-nbd [--rounds N] [--rows N,N...] [--size MIB] [--extents N] [--folder DIR] [--keep] [--json FILE]
-                        measure our NBD server against nbdkit and qemu-nbd, and print ratios with what is aimed at
+        [--hostile]     measure our NBD server against nbdkit and qemu-nbd, and print ratios with what is aimed at; or
+                        measure what hostile clients cost a good one
   fuzz [TARGET...] [--seconds N]
                         run the fuzz targets, each so long (60 s), and keep what they learn
   kill [--runs N]       kill a server under load N times (200), and look at what is left each time

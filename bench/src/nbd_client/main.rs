@@ -4,6 +4,7 @@
 //! `nbd_client SOCKET JOB...`, see [`USAGE`]. It prints how long the requests took, without connecting.
 
 mod connection;
+mod crowd;
 mod job;
 
 use std::env;
@@ -13,6 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use self::connection::Connection;
+use self::crowd::Kind;
 use self::job::{Direction, Job};
 
 type Result<T = (), E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
@@ -22,6 +24,9 @@ nbd_client SOCKET first                          waits until there is a server, 
 nbd_client SOCKET read SIZE DEPTH CONNECTIONS    the whole export in order, in requests of so many bytes
 nbd_client SOCKET random SIZE DEPTH COUNT        so many requests, each somewhere else
 nbd_client SOCKET write SIZE DEPTH COUNT         the same, writing, and a flush at the end
+nbd_client SOCKET crowd KIND COUNT               so many hostile clients, until standard input ends: greedy ones take nothing
+                                                 of what they ask for, silent ones say nothing, returning ones do the same
+                                                 and come again when cut off, a flood sends options
 DEPTH is the number of requests that wait for their replies at one time, on each connection.";
 
 /// How long a server may take to start.
@@ -54,6 +59,10 @@ fn main() -> Result {
                 depth.parse()?,
                 count.parse()?,
             )
+        }
+        [socket, "crowd", kind, count] => {
+            let kind = Kind::parse(kind).ok_or(USAGE)?;
+            crowd::run(socket.as_ref(), kind, count.parse()?)
         }
         _ => Err(USAGE.into()),
     }

@@ -16,7 +16,7 @@ pub(super) struct Turn {
     pub(super) time: f64,
     /// Seconds of the server's processor time for it.
     pub(super) processor: f64,
-    /// MiB of the server's memory after it, files not counted.
+    /// MiB of the server's memory, files not counted: the most that was seen during the work, or after the first byte.
     pub(super) memory: f64,
 }
 
@@ -66,11 +66,10 @@ fn take_turn(task: &Task, server: &Server, programs: &Programs, images: &Images)
             let running = server.spawn(socket, programs)?;
             timing::of(&line)?;
             let time = start.elapsed().as_secs_f64();
-            let taken = running.taken()?;
             Ok(Turn {
                 time,
-                processor: taken.processor,
-                memory: taken.memory,
+                processor: running.processor()?,
+                memory: running.memory()?,
             })
         }
         Task::Client(words) => {
@@ -82,13 +81,12 @@ fn take_turn(task: &Task, server: &Server, programs: &Programs, images: &Images)
                 .iter()
                 .map(|word| word.replace("{uri}", &uri).replace("{socket}", &path))
                 .collect();
-            let before = running.taken()?;
-            let time = timing::of(&line)?.wall;
-            let after = running.taken()?;
+            let before = running.processor()?;
+            let (time, memory) = running.peak_memory(|| timing::of(&line))?;
             Ok(Turn {
-                time,
-                processor: after.processor - before.processor,
-                memory: after.memory,
+                time: time.wall,
+                processor: running.processor()? - before,
+                memory,
             })
         }
     }

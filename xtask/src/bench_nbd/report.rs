@@ -10,7 +10,7 @@ use super::measure::{Measured, Turn};
 use crate::Result;
 use crate::shell::command;
 
-/// MiB of anonymous memory: after the first byte, and after any work.
+/// MiB of anonymous memory: after the first byte, and at most during any work.
 const MEMORY_AT_REST: (f64, f64) = (16.0, 8.0);
 const MEMORY_UNDER_LOAD: (f64, f64) = (64.0, 32.0);
 
@@ -147,7 +147,7 @@ fn memory(measured: &[Measured]) -> String {
     if measured.iter().any(|one| one.contest.is_start()) {
         text += &line("at rest", of(true), MEMORY_AT_REST);
     }
-    text + &line("after any of the above", of(false), MEMORY_UNDER_LOAD)
+    text + &line("during any of the above", of(false), MEMORY_UNDER_LOAD)
 }
 
 /// The same for programs, with every turn.

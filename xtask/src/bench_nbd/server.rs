@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,8 @@ use crate::shell::command;
 const START: Duration = Duration::from_secs(20);
 /// In what `/proc/PID/stat` counts processor time on Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
+/// How often to look at how much memory a server has.
+const MEMORY_INTERVAL: Duration = Duration::from_millis(20);
 
 /// What was built for the benchmark.
 pub(super) struct Programs {
@@ -145,15 +148,6 @@ pub(super) struct Running {
     child: Child,
 }
 
-/// What a server took so far.
-#[derive(Clone, Copy)]
-pub(super) struct Taken {
-    /// Seconds of processor time, in the program and in the kernel.
-    pub(super) processor: f64,
-    /// MiB of memory that is no copy of a file.
-    pub(super) memory: f64,
-}
-
 impl Running {
     /// Waits until clients can connect.
     pub(super) fn wait_ready(&mut self, socket: &Path) -> Result {
@@ -170,9 +164,9 @@ impl Running {
         Ok(())
     }
 
-    pub(super) fn taken(&self) -> Result<Taken> {
-        let folder = PathBuf::from(format!("/proc/{}", self.child.id()));
-        let stat = fs::read_to_string(folder.join("stat"))?;
+    /// Seconds of processor time that it took so far, in the program and in the kernel.
+    pub(super) fn processor(&self) -> Result<f64> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         // The second field is a name, and may have anything in it; it ends with the last bracket.
         let fields = stat.rsplit(')').next().unwrap_or_default();
         let fields: Vec<&str> = fields.split_whitespace().collect();
@@ -182,19 +176,43 @@ impl Running {
                 .ok_or("a short account of a process")?
                 .parse()?)
         };
-        let status = fs::read_to_string(folder.join("status"))?;
-        let memory = status
-            .lines()
-            .find_map(|line| line.strip_prefix("RssAnon:"));
-        let memory = memory.and_then(|line| line.split_whitespace().next());
-        let kibibytes: f64 = memory
-            .ok_or("the kernel does not tell of memory")?
-            .parse()?;
-        Ok(Taken {
-            processor: (ticks(11)? + ticks(12)?) / TICKS_PER_SECOND,
-            memory: kibibytes / 1024.0,
+        Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
+    }
+
+    /// MiB of memory that it has now, copies of files not counted.
+    pub(super) fn memory(&self) -> Result<f64> {
+        Ok(memory(self.child.id()).ok_or("the kernel does not tell of memory")?)
+    }
+
+    /// The most of it that was seen while `work` ran.
+    pub(super) fn peak_memory<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
+        let process = self.child.id();
+        let (working, is_over) = mpsc::channel::<()>();
+        thread::scope(|scope| {
+            let watch = scope.spawn(move || {
+                let mut peak: f64 = 0.0;
+                loop {
+                    peak = peak.max(memory(process)?);
+                    if is_over.recv_timeout(MEMORY_INTERVAL) != Err(RecvTimeoutError::Timeout) {
+                        return Some(peak);
+                    }
+                }
+            });
+            let result = work();
+            drop(working);
+            let peak = watch.join().ok().flatten();
+            Ok((result?, peak.ok_or("the server ended during its work")?))
         })
     }
+}
+
+/// `None` if there is no such process, or if the kernel does not tell.
+fn memory(process: u32) -> Option<f64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let mut lines = status.lines();
+    let memory = lines.find_map(|line| line.strip_prefix("RssAnon:"))?;
+    let kibibytes: f64 = memory.split_whitespace().next()?.parse().ok()?;
+    Some(kibibytes / 1024.0)
 }
 
 impl Drop for Running {
