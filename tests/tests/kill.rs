@@ -1,15 +1,16 @@
 //! A server that is killed under load, again and again: what a client was told to be safe is on the disk.
 //!
-//! Each run begins with a fresh disk and several clients that write, zero and flush small blocks, some of them with FUA. At a random moment
-//! the server gets SIGKILL. Then QEMU and our own check must find the disk in order, or our repair must put it in order,
-//! QEMU and we must read the same, and each sector must hold what it held at its client's last flush or something that
-//! the client sent since. The few runs of the ordinary tests become many with
-//! `cargo xtask kill`.
+//! Each run begins with a fresh disk and several connections at once. Most write, zero and flush small blocks, some of them
+//! with FUA; one does nothing but flush. A flush on one covers what was answered on any, as the server promises by
+//! multi-conn. At a random moment the server gets SIGKILL. Then QEMU and our own check must find the disk in order, or our
+//! repair must put it in order, QEMU and we must read the same, and each sector must hold what it held at the last flush,
+//! or something that was sent since. The few runs of the ordinary tests become many with `cargo xtask kill`.
 
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Sender};
+use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
@@ -18,14 +19,14 @@ use conformance::disk::Kind;
 use conformance::need;
 use conformance::random::Random;
 use conformance::server::Serve;
-use conformance::session::Session;
+use conformance::session::{Refusal, Session};
 use vmdk_engine::{CheckOptions, RepairOptions, Severity, check, repair};
 
 /// Bytes of a block; each request is about one.
 const BLOCK: u64 = 4096;
 /// Blocks of the disk: a third of a grain table, so that grains are shared and tables stay few.
 const BLOCKS: u64 = 4096;
-/// Clients, each with every so manieth block for itself.
+/// Clients that write, each with every so manieth block for itself.
 const CLIENTS: u64 = 3;
 
 /// What a run is about.
@@ -82,115 +83,141 @@ impl Change {
     }
 }
 
-/// A block and what was sent for it, in order.
+/// A block and what was sent for it, in order. Its client sends the next change when the last one was answered.
 #[derive(Clone, Debug, Default)]
 struct History {
     /// The last change that is known to be safe; none if the block was left alone until then.
     safe: Option<Change>,
-    since: Vec<Change>,
+    /// Changes since, with their numbers.
+    since: Vec<(u64, Change)>,
+    /// The number of the last change that was answered.
+    answered: u64,
 }
 
 impl History {
-    /// `change`, the last one, is safe from now on.
-    fn note_safe(&mut self, change: Change) {
-        self.safe = Some(change);
-        self.since.clear();
+    /// All changes up to this one are safe from now on.
+    fn note_safe(&mut self, number: u64) {
+        let safe = self.since.iter().take_while(|(sent, _)| *sent <= number);
+        if let Some((_, last)) = self.since.drain(..safe.count()).next_back() {
+            self.safe = Some(last);
+        }
     }
 }
 
-/// What a client knows when its server is gone.
+/// What all clients know of the server.
 #[derive(Debug)]
 struct Log {
-    client: u64,
-    blocks: Vec<History>,
-    flushes: u64,
-    answers: u64,
+    blocks: Vec<Mutex<History>>,
 }
 
 impl Log {
-    fn new(client: u64) -> Self {
-        let own = usize::try_from(BLOCKS / CLIENTS).expect("few blocks");
+    fn new() -> Self {
         Self {
-            client,
-            blocks: vec![History::default(); own],
-            flushes: 0,
-            answers: 0,
+            blocks: (0..BLOCKS).map(|_| Mutex::default()).collect(),
         }
     }
 
-    fn place(&self, block: u64) -> u64 {
-        (block * CLIENTS + self.client) * BLOCK
+    fn histories(&self) -> impl Iterator<Item = MutexGuard<'_, History>> {
+        self.blocks
+            .iter()
+            .map(|block| block.lock().expect("no client panics"))
     }
 
-    /// All that was answered is safe from now on.
-    fn note_flush(&mut self) {
-        self.flushes += 1;
-        for block in &mut self.blocks {
-            if let Some(last) = block.since.pop() {
-                block.note_safe(last);
-            }
+    fn history(&self, block: u64) -> MutexGuard<'_, History> {
+        let index = usize::try_from(block).expect("few blocks");
+        self.blocks[index].lock().expect("no client panics")
+    }
+
+    /// Notes that a change is on its way.
+    fn send(&self, block: u64, change: Change) -> u64 {
+        let mut history = self.history(block);
+        let number = history.answered + 1;
+        history.since.push((number, change));
+        number
+    }
+
+    /// Notes the answer.
+    fn answer(&self, block: u64, number: u64, fua: bool) {
+        let mut history = self.history(block);
+        history.answered = number;
+        if fua {
+            history.note_safe(number);
         }
+    }
+
+    /// Flushes. What was answered on any connection before is safe then.
+    fn flush(&self, session: &mut Session) -> Result<(), Refusal> {
+        let answered: Vec<u64> = self.histories().map(|history| history.answered).collect();
+        session.flush()?;
+        for (mut history, answered) in self.histories().zip(answered) {
+            history.note_safe(answered);
+        }
+        Ok(())
     }
 }
 
+/// How much a client did.
+#[derive(Clone, Copy, Debug, Default)]
+struct Done {
+    answers: u64,
+    flushes: u64,
+}
+
 /// Sends requests until the server is gone, and says so when it is on its way.
-fn work(uri: &str, client: u64, seed: u64, on_its_way: &Sender<()>) -> Log {
+fn work(uri: &str, client: u64, seed: u64, log: &Log, on_its_way: &Sender<()>) -> Done {
     let mut session = Session::connect(uri);
     let mut random = Random::new(seed);
-    let mut log = Log::new(client);
-    // Half of the requests go to a few blocks, so that these change many times between two flushes.
-    let own = BLOCKS / CLIENTS;
+    let mut done = Done::default();
     loop {
-        let block = if random.once_in(2) {
-            random.within(0..16)
+        let flushes = client == CLIENTS || random.once_in(10);
+        let answer = if flushes {
+            log.flush(&mut session)
         } else {
-            random.within(0..own)
+            change(&mut session, client, &mut random, log)
         };
-        let place = log.place(block);
-        let index = usize::try_from(block).expect("few blocks");
-        let answer = match random.within(0..10) {
-            0 => {
-                let answer = session.flush();
-                if answer.is_ok() {
-                    log.note_flush();
-                }
-                answer
-            }
-            1 => {
-                log.blocks[index].since.push(Change::Zeroed);
-                let all: [&[&str]; 4] = [&[], &["no-hole"], &["fua"], &["no-hole", "fua"]];
-                let flags = *random.pick(&all);
-                let answer = session.zero(place, BLOCK, flags);
-                if answer.is_ok() && flags.contains(&"fua") {
-                    log.blocks[index].note_safe(Change::Zeroed);
-                }
-                answer
-            }
-            kind => {
-                let change = Change::Wrote(random.number());
-                log.blocks[index].since.push(change);
-                let flags: &[&str] = if kind == 2 { &["fua"] } else { &[] };
-                let answer = session.write(place, &change.content(), flags);
-                if answer.is_ok() && kind == 2 {
-                    log.blocks[index].note_safe(change);
-                }
-                answer
-            }
-        };
-        match answer {
-            Ok(()) => log.answers += 1,
-            Err(_) => return log,
+        if answer.is_err() {
+            return done;
         }
-        if log.answers == 5 {
+        done.answers += 1;
+        done.flushes += u64::from(flushes);
+        if done.answers == 5 {
             on_its_way.send(()).expect("the test waits for all clients");
         }
     }
 }
 
+/// Changes a block of the client.
+fn change(
+    session: &mut Session,
+    client: u64,
+    random: &mut Random,
+    log: &Log,
+) -> Result<(), Refusal> {
+    // Half of the requests go to a few blocks, so that these change many times between two flushes.
+    let few = random.once_in(2);
+    let block = random.within(0..if few { 16 } else { BLOCKS / CLIENTS }) * CLIENTS + client;
+    let fua = random.once_in(6);
+    let place = block * BLOCK;
+    let number;
+    if random.once_in(9) {
+        let all: [&[&str]; 4] = [&[], &["no-hole"], &["fua"], &["no-hole", "fua"]];
+        let flags = all[usize::from(fua) * 2 + usize::from(random.once_in(2))];
+        number = log.send(block, Change::Zeroed);
+        session.zero(place, BLOCK, flags)?;
+    } else {
+        let change = Change::Wrote(random.number());
+        let flags: &[&str] = if fua { &["fua"] } else { &[] };
+        number = log.send(block, change);
+        session.write(place, &change.content(), flags)?;
+    }
+    log.answer(block, number, fua);
+    Ok(())
+}
+
 /// Each sector is as it was when last known to be safe, or as somebody asked for it to be since.
 fn assert_kept(content: &[u8], first: &[u8], log: &Log, run: &str) {
-    for (block, history) in (0..).zip(&log.blocks) {
-        let start = usize::try_from(log.place(block)).expect("a small disk");
+    for (block, history) in log.histories().enumerate() {
+        let start = block * 4096;
         let found = &content[start..start + 4096];
         let safe = match history.safe {
             Some(change) => change.content(),
@@ -199,7 +226,7 @@ fn assert_kept(content: &[u8], first: &[u8], log: &Log, run: &str) {
         let since: Vec<_> = history
             .since
             .iter()
-            .map(|change| change.content())
+            .map(|(_, change)| change.content())
             .collect();
         for sector in (0..4096).step_by(512) {
             let found = &found[sector..sector + 512];
@@ -208,9 +235,8 @@ fn assert_kept(content: &[u8], first: &[u8], log: &Log, run: &str) {
                 may_be
                     .map(|bytes| &bytes[sector..sector + 512])
                     .any(|bytes| bytes == found),
-                "{run}: byte {} of the disk: block {block} of client {} is lost: {history:?}",
+                "{run}: byte {} of the disk: block {block} is lost: {history:?}",
                 start + sector,
-                log.client
             );
         }
     }
@@ -225,11 +251,14 @@ fn kill_once(subject: Subject, seed: u64) -> (u64, u64) {
     let uri = server.uri().to_owned();
     let mut random = Random::new(seed);
     let (sender, on_their_way) = mpsc::channel();
-    let logs: Vec<Log> = thread::scope(|scope| {
-        let clients: Vec<_> = (0..CLIENTS)
+    let facts = Session::connect(&uri).facts();
+    assert_eq!(facts["multi_conn"], true, "{run}");
+    let log = Log::new();
+    let done: Vec<Done> = thread::scope(|scope| {
+        let clients: Vec<_> = (0..=CLIENTS)
             .map(|client| {
-                let (uri, seed, sender) = (&uri, random.number(), sender.clone());
-                scope.spawn(move || work(uri, client, seed, &sender))
+                let (uri, seed, sender, log) = (&uri, random.number(), sender.clone(), &log);
+                scope.spawn(move || work(uri, client, seed, log, &sender))
             })
             .collect();
         drop(sender);
@@ -247,14 +276,12 @@ fn kill_once(subject: Subject, seed: u64) -> (u64, u64) {
     let raw = folder.path().join("qemu.raw");
     convert_to_raw(&disk, &raw);
     let content = fs::read(&raw).expect("a small disk");
-    for log in &logs {
-        assert_kept(&content, &first, log, &run);
-    }
+    assert_kept(&content, &first, &log, &run);
     assert!(checks_clean(&disk), "{run}: not in order after the kill");
     assert_in_order(&disk, random.once_in(2), &run);
     assert_goes_on(&disk, &raw, &run);
-    let sum = |number: fn(&Log) -> u64| logs.iter().map(number).sum();
-    (sum(|log| log.answers), sum(|log| log.flushes))
+    let sum = |number: fn(&Done) -> u64| done.iter().map(number).sum();
+    (sum(|done| done.answers), sum(|done| done.flushes))
 }
 
 /// Our own check finds at worst what a repair, which may not lose anything, puts in order; the next writer opens disks
