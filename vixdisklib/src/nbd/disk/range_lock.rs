@@ -3,11 +3,42 @@
 use disk_units::SectorRange;
 use parking_lot::{Condvar, Mutex};
 
-/// Ranges that are being written. There are as many as requests in flight, so a plain list does.
+/// Ranges that are being written, or will be. There are as many as requests in flight, so a plain list does.
 #[derive(Debug, Default)]
 pub(super) struct RangeLock {
-    held: Mutex<Vec<SectorRange>>,
+    queue: Mutex<Queue>,
     released: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    next: u64,
+    /// In the order in which they came. Each has its turn when none before it overlaps, so that nobody waits for
+    /// those who come later.
+    tickets: Vec<Ticket>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ticket {
+    number: u64,
+    range: SectorRange,
+}
+
+impl Queue {
+    fn add(&mut self, range: SectorRange) -> Ticket {
+        let number = self.next;
+        self.next += 1;
+        let ticket = Ticket { number, range };
+        self.tickets.push(ticket);
+        ticket
+    }
+
+    fn must_wait(&self, ticket: Ticket) -> bool {
+        let earlier = self.tickets.iter().take_while(|other| **other != ticket);
+        earlier
+            .map(|other| other.range.intersection(ticket.range))
+            .any(|common| common.is_some())
+    }
 }
 
 /// Holds a range until dropped.
@@ -15,28 +46,27 @@ pub(super) struct RangeLock {
 #[must_use]
 pub(super) struct RangeGuard<'a> {
     lock: &'a RangeLock,
-    range: SectorRange,
+    ticket: Ticket,
 }
 
 impl RangeLock {
-    /// Waits until nobody holds any sector of `range`.
+    /// Waits until nobody who came before holds, or waits for, any sector of `range`.
     pub(super) fn lock(&self, range: SectorRange) -> RangeGuard<'_> {
-        let mut held = self.held.lock();
-        while held.iter().any(|other| other.intersection(range).is_some()) {
-            self.released.wait(&mut held);
+        let mut queue = self.queue.lock();
+        let ticket = queue.add(range);
+        while queue.must_wait(ticket) {
+            self.released.wait(&mut queue);
         }
-        held.push(range);
-        RangeGuard { lock: self, range }
+        RangeGuard { lock: self, ticket }
     }
 }
 
 impl Drop for RangeGuard<'_> {
     fn drop(&mut self) {
-        let mut held = self.lock.held.lock();
-        if let Some(index) = held.iter().position(|range| *range == self.range) {
-            held.swap_remove(index);
-        }
-        drop(held);
+        let mut queue = self.lock.queue.lock();
+        // Not `swap_remove`: the order says who is next.
+        queue.tickets.retain(|ticket| *ticket != self.ticket);
+        drop(queue);
         self.lock.released.notify_all();
     }
 }
@@ -50,6 +80,27 @@ mod tests {
 
     fn range(start: u64, end: u64) -> SectorRange {
         SectorRange::between(Sector::new(start), Sector::new(end)).unwrap()
+    }
+
+    /// Else a long range would wait for as long as others write anywhere in it.
+    #[test]
+    fn newcomers_wait_behind_those_who_wait() {
+        let lock = RangeLock::default();
+        let first = lock.lock(range(0, 10));
+        let order = Mutex::new(Vec::new());
+        let enter = |name, range| {
+            let _guard = lock.lock(range);
+            order.lock().push(name);
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| enter("long", range(0, 20)));
+            std::thread::sleep(Duration::from_millis(50));
+            scope.spawn(|| enter("newcomer", range(15, 20)));
+            std::thread::sleep(Duration::from_millis(50));
+            enter("elsewhere", range(20, 30));
+            drop(first);
+        });
+        assert_eq!(order.into_inner(), ["elsewhere", "long", "newcomer"]);
     }
 
     #[test]
@@ -68,6 +119,6 @@ mod tests {
             drop(first);
         });
         assert!(entered.load(Ordering::SeqCst));
-        assert!(lock.held.lock().is_empty());
+        assert!(lock.queue.lock().tickets.is_empty());
     }
 }
