@@ -7,8 +7,9 @@
 //!   ExportTable     table.rs     exports by name
 //!     Export        export.rs    what is served: bytes of any alignment
 //!       DiskExport  disk.rs      a `SharedDisk` as an export
-//!       Window      window.rs    a part of an export
-//!       RateLimit   rate.rs      an export that is held back
+//!       Layer       layer.rs     an export above another one
+//!         Window      window.rs    a part of an export
+//!         RateLimit   rate.rs      an export that is held back
 //!     ExportSource  source.rs    exports that are found when a client asks for them
 //!   Overlay         overlay.rs   a disk to write to while its base stays as it is
 //! ```
@@ -35,6 +36,7 @@ mod export;
 mod features;
 #[doc(hidden)]
 pub mod fuzzing;
+mod layer;
 mod limits;
 mod metrics;
 mod overlay;
@@ -52,6 +54,7 @@ pub use export::{
     BlockState, BlockVisitor, ContextVisitor, ErrorNumber, Export, ExportError, ZeroRequest,
 };
 pub use features::Features;
+pub use layer::Layer;
 pub use limits::Limits;
 pub use overlay::Overlay;
 pub use rate::RateLimit;

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 use disk_units::ByteLen;
 
@@ -149,8 +148,9 @@ pub trait Export: Send + Sync {
     }
 
     /// The full names of metadata contexts that clients may ask about, besides `base:allocation`, which every export
-    /// has; none unless overridden. Names of one's own begin with `x-` and the namespace ends with a colon. They never
-    /// change, and there are at most 1024.
+    /// has; none unless overridden. A name is a namespace, a colon and the rest, at most 4096 bytes. Namespaces of one's
+    /// own begin with `x-`; those of others, such as `qemu:`, are for what their owners say; `base:` is the server's. The
+    /// names differ, never change, and there are at most 1024; a server refuses others.
     fn contexts(&self) -> &[String] {
         &[]
     }
@@ -171,81 +171,6 @@ pub trait Export: Send + Sync {
         let _ = (index, offset);
         let _ = visit(length, 0);
         Ok(())
-    }
-}
-
-/// What is shared is served: adapters take an export of any type, and this is one.
-impl<E: Export + ?Sized> Export for Arc<E> {
-    fn size(&self) -> ByteLen {
-        (**self).size()
-    }
-
-    fn is_read_only(&self) -> bool {
-        (**self).is_read_only()
-    }
-
-    fn preferred_block(&self) -> ByteLen {
-        (**self).preferred_block()
-    }
-
-    fn can_trim(&self) -> bool {
-        (**self).can_trim()
-    }
-
-    fn read_at(&self, offset: ByteLen, buf: &mut [u8]) -> Result<(), ExportError> {
-        (**self).read_at(offset, buf)
-    }
-
-    fn write_at(&self, offset: ByteLen, buf: &[u8]) -> Result<(), ExportError> {
-        (**self).write_at(offset, buf)
-    }
-
-    fn write_zeroes(
-        &self,
-        offset: ByteLen,
-        length: ByteLen,
-        request: ZeroRequest,
-    ) -> Result<(), ExportError> {
-        (**self).write_zeroes(offset, length, request)
-    }
-
-    fn trim(&self, offset: ByteLen, length: ByteLen) -> Result<(), ExportError> {
-        (**self).trim(offset, length)
-    }
-
-    fn flush(&self) -> Result<(), ExportError> {
-        (**self).flush()
-    }
-
-    fn flush_range(&self, offset: ByteLen, length: ByteLen) -> Result<(), ExportError> {
-        (**self).flush_range(offset, length)
-    }
-
-    fn block_status(
-        &self,
-        offset: ByteLen,
-        length: ByteLen,
-        visit: &mut BlockVisitor<'_>,
-    ) -> Result<(), ExportError> {
-        (**self).block_status(offset, length, visit)
-    }
-
-    fn knows_zeroes(&self) -> bool {
-        (**self).knows_zeroes()
-    }
-
-    fn contexts(&self) -> &[String] {
-        (**self).contexts()
-    }
-
-    fn context_status(
-        &self,
-        index: usize,
-        offset: ByteLen,
-        length: ByteLen,
-        visit: &mut ContextVisitor<'_>,
-    ) -> Result<(), ExportError> {
-        (**self).context_status(index, offset, length, visit)
     }
 }
 

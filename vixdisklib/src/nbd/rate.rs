@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use disk_units::ByteLen;
 use parking_lot::Mutex;
 
-use super::export::{BlockVisitor, ContextVisitor, Export, ExportError, ZeroRequest};
+use super::export::{Export, ExportError};
+use super::layer::Layer;
 
 /// Holds reads and writes of an export back so that, over a second, no more bytes pass than may.
 ///
@@ -65,10 +66,10 @@ impl<E: Export> RateLimit<E> {
         self
     }
 
-    /// Waits until `buf` may pass.
-    fn hold_back(&self, bucket: Option<&Mutex<Bucket>>, buf: &[u8]) {
+    /// Waits until so many bytes may pass.
+    fn hold_back(&self, bucket: Option<&Mutex<Bucket>>, bytes: ByteLen) {
         if let Some(bucket) = bucket {
-            let wait = bucket.lock().take(buf.len(), self.begin.elapsed());
+            let wait = bucket.lock().take(bytes.get(), self.begin.elapsed());
             if !wait.is_zero() {
                 thread::sleep(wait);
             }
@@ -95,88 +96,30 @@ impl Bucket {
     }
 
     /// Takes `bytes`, and tells how long to wait for them.
-    fn take(&mut self, bytes: usize, now: Duration) -> Duration {
+    fn take(&mut self, bytes: u64, now: Duration) -> Duration {
         let full_since = now.saturating_sub(Duration::from_secs(1));
-        let nanoseconds = bytes as u128 * 1_000_000_000 / u128::from(self.per_second);
+        let nanoseconds = u128::from(bytes) * 1_000_000_000 / u128::from(self.per_second);
         let filling = Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
         self.empty_at = self.empty_at.max(full_since).saturating_add(filling);
         self.empty_at.saturating_sub(now)
     }
 }
 
-impl<E: Export> Export for RateLimit<E> {
-    fn size(&self) -> ByteLen {
-        self.export.size()
+impl<E: Export> Layer for RateLimit<E> {
+    type Below = E;
+
+    fn below(&self) -> &E {
+        &self.export
     }
 
-    fn is_read_only(&self) -> bool {
-        self.export.is_read_only()
+    fn before_read(&self, _: ByteLen, length: ByteLen) -> Result<(), ExportError> {
+        self.hold_back(self.reads.as_ref(), length);
+        Ok(())
     }
 
-    fn preferred_block(&self) -> ByteLen {
-        self.export.preferred_block()
-    }
-
-    fn can_trim(&self) -> bool {
-        self.export.can_trim()
-    }
-
-    fn read_at(&self, offset: ByteLen, buf: &mut [u8]) -> Result<(), ExportError> {
-        self.hold_back(self.reads.as_ref(), buf);
-        self.export.read_at(offset, buf)
-    }
-
-    fn write_at(&self, offset: ByteLen, buf: &[u8]) -> Result<(), ExportError> {
-        self.hold_back(self.writes.as_ref(), buf);
-        self.export.write_at(offset, buf)
-    }
-
-    fn write_zeroes(
-        &self,
-        offset: ByteLen,
-        length: ByteLen,
-        request: ZeroRequest,
-    ) -> Result<(), ExportError> {
-        self.export.write_zeroes(offset, length, request)
-    }
-
-    fn trim(&self, offset: ByteLen, length: ByteLen) -> Result<(), ExportError> {
-        self.export.trim(offset, length)
-    }
-
-    fn flush(&self) -> Result<(), ExportError> {
-        self.export.flush()
-    }
-
-    fn flush_range(&self, offset: ByteLen, length: ByteLen) -> Result<(), ExportError> {
-        self.export.flush_range(offset, length)
-    }
-
-    fn block_status(
-        &self,
-        offset: ByteLen,
-        length: ByteLen,
-        visit: &mut BlockVisitor<'_>,
-    ) -> Result<(), ExportError> {
-        self.export.block_status(offset, length, visit)
-    }
-
-    fn knows_zeroes(&self) -> bool {
-        self.export.knows_zeroes()
-    }
-
-    fn contexts(&self) -> &[String] {
-        self.export.contexts()
-    }
-
-    fn context_status(
-        &self,
-        index: usize,
-        offset: ByteLen,
-        length: ByteLen,
-        visit: &mut ContextVisitor<'_>,
-    ) -> Result<(), ExportError> {
-        self.export.context_status(index, offset, length, visit)
+    fn before_write(&self, _: ByteLen, length: ByteLen) -> Result<(), ExportError> {
+        self.hold_back(self.writes.as_ref(), length);
+        Ok(())
     }
 }
 
@@ -205,8 +148,8 @@ mod tests {
     fn no_rate_and_no_length_is_too_much() {
         let mut bucket = Bucket::new(ByteLen::ZERO);
         assert_eq!(bucket.take(3, ms(0)), ms(3000));
-        assert!(bucket.take(usize::MAX, ms(0)) > ms(3000));
-        assert!(bucket.take(usize::MAX, ms(0)) > ms(3000), "no overflow");
+        assert!(bucket.take(u64::MAX, ms(0)) > ms(3000));
+        assert!(bucket.take(u64::MAX, ms(0)) > ms(3000), "no overflow");
         let mut bucket = Bucket::new(ByteLen::new(u64::MAX));
         assert_eq!(bucket.take(1 << 30, ms(5000)), ms(0));
     }
@@ -215,14 +158,14 @@ mod tests {
         /// Whoever comes when, with a clock of our own: from any moment on, no more bytes pass than come until then, and
         /// what a second brought before.
         #[test]
-        fn no_more_passes_than_may(steps in prop::collection::vec((0_u64..3000, 0_usize..5000), 1..50)) {
+        fn no_more_passes_than_may(steps in prop::collection::vec((0_u64..3000, 0_u64..5000), 1..50)) {
             let per_second = 1000;
             let mut bucket = Bucket::new(ByteLen::new(per_second));
             let mut now = ms(5000);
             let mut passed = Vec::new();
             for (pause, bytes) in steps {
                 now += ms(pause);
-                passed.push((now + bucket.take(bytes, now), bytes as u64));
+                passed.push((now + bucket.take(bytes, now), bytes));
             }
             for (index, (from, _)) in passed.iter().enumerate() {
                 let mut total = 0;

@@ -2,7 +2,8 @@
 
 use disk_units::ByteLen;
 
-use super::export::{BlockVisitor, ContextVisitor, Export, ExportError, ZeroRequest};
+use super::export::Export;
+use super::layer::Layer;
 use crate::{Error, ErrorKind, Operation, Result};
 
 /// Shows clients a part of an export, a partition for instance, as if it were all.
@@ -47,87 +48,22 @@ impl<E: Export> Window<E> {
             size,
         })
     }
-
-    /// The position in the whole export.
-    fn place(&self, offset: ByteLen) -> ByteLen {
-        let place = self.start.checked_add(offset);
-        place.expect("requests lie inside the window, which lies inside the export")
-    }
 }
 
-impl<E: Export> Export for Window<E> {
-    fn size(&self) -> ByteLen {
+impl<E: Export> Layer for Window<E> {
+    type Below = E;
+
+    fn below(&self) -> &E {
+        &self.export
+    }
+
+    fn visible_size(&self) -> ByteLen {
         self.size
     }
 
-    fn is_read_only(&self) -> bool {
-        self.export.is_read_only()
-    }
-
-    fn preferred_block(&self) -> ByteLen {
-        self.export.preferred_block()
-    }
-
-    fn can_trim(&self) -> bool {
-        self.export.can_trim()
-    }
-
-    fn read_at(&self, offset: ByteLen, buf: &mut [u8]) -> Result<(), ExportError> {
-        self.export.read_at(self.place(offset), buf)
-    }
-
-    fn write_at(&self, offset: ByteLen, buf: &[u8]) -> Result<(), ExportError> {
-        self.export.write_at(self.place(offset), buf)
-    }
-
-    fn write_zeroes(
-        &self,
-        offset: ByteLen,
-        length: ByteLen,
-        request: ZeroRequest,
-    ) -> Result<(), ExportError> {
-        let place = self.place(offset);
-        self.export.write_zeroes(place, length, request)
-    }
-
-    fn trim(&self, offset: ByteLen, length: ByteLen) -> Result<(), ExportError> {
-        self.export.trim(self.place(offset), length)
-    }
-
-    fn flush(&self) -> Result<(), ExportError> {
-        self.export.flush()
-    }
-
-    fn flush_range(&self, offset: ByteLen, length: ByteLen) -> Result<(), ExportError> {
-        self.export.flush_range(self.place(offset), length)
-    }
-
-    fn block_status(
-        &self,
-        offset: ByteLen,
-        length: ByteLen,
-        visit: &mut BlockVisitor<'_>,
-    ) -> Result<(), ExportError> {
-        self.export.block_status(self.place(offset), length, visit)
-    }
-
-    fn knows_zeroes(&self) -> bool {
-        self.export.knows_zeroes()
-    }
-
-    fn contexts(&self) -> &[String] {
-        self.export.contexts()
-    }
-
-    fn context_status(
-        &self,
-        index: usize,
-        offset: ByteLen,
-        length: ByteLen,
-        visit: &mut ContextVisitor<'_>,
-    ) -> Result<(), ExportError> {
-        let place = self.place(offset);
-        self.export.context_status(index, place, length, visit)
+    fn place(&self, offset: ByteLen) -> ByteLen {
+        let place = self.start.checked_add(offset);
+        place.expect("requests lie inside the window, which lies inside the export")
     }
 }
 
@@ -136,7 +72,7 @@ mod tests {
     use super::*;
     use parking_lot::Mutex;
 
-    use crate::nbd::export::BlockState;
+    use crate::nbd::export::{BlockState, BlockVisitor, ContextVisitor, ExportError, ZeroRequest};
 
     /// Notes what it is asked.
     #[derive(Default)]
