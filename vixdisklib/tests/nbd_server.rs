@@ -13,7 +13,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nbd_support::{Client, Ram, pattern};
-use vixdisklib::nbd::{Limits, Server, ServerError, ServerHandle};
+use vixdisklib::ByteLen;
+use vixdisklib::nbd::{
+    Export, ExportError, Limits, Server, ServerError, ServerHandle, ZeroRequest,
+};
 
 fn address(server: &ServerHandle, index: usize) -> SocketAddr {
     let uri = &server.uris()[index];
@@ -114,6 +117,64 @@ fn senseless_servers_do_not_start() {
         .listen_tcp(local(0))
         .start();
     assert!(matches!(long, Err(ServerError::BadText)));
+}
+
+/// An export, and what it calls its metadata contexts.
+struct WithContexts(Ram, Vec<String>);
+
+impl Export for WithContexts {
+    fn size(&self) -> ByteLen {
+        self.0.size()
+    }
+    fn read_at(&self, offset: ByteLen, buf: &mut [u8]) -> Result<(), ExportError> {
+        self.0.read_at(offset, buf)
+    }
+    fn write_at(&self, offset: ByteLen, buf: &[u8]) -> Result<(), ExportError> {
+        self.0.write_at(offset, buf)
+    }
+    fn write_zeroes(
+        &self,
+        offset: ByteLen,
+        length: ByteLen,
+        request: ZeroRequest,
+    ) -> Result<(), ExportError> {
+        self.0.write_zeroes(offset, length, request)
+    }
+    fn flush(&self) -> Result<(), ExportError> {
+        self.0.flush()
+    }
+    fn contexts(&self) -> &[String] {
+        &self.1
+    }
+}
+
+#[test]
+fn contexts_that_clients_cannot_ask_for_are_refused() {
+    let started = |names: &[&str]| {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        let export = WithContexts(Ram::new(vec![0; 512]), names);
+        Server::new()
+            .export("disk", "", export)
+            .listen_tcp(local(0))
+            .start()
+    };
+    assert!(started(&["x-own:a", "qemu:dirty-bitmap:b"]).is_ok());
+    for (names, said) in [
+        (["x-own:a", "depth"], "context \"depth\" has no namespace"),
+        (["x-own:a", "x-own:a"], "context \"x-own:a\" is there twice"),
+        (
+            ["base:allocation", "x-own:a"],
+            "context \"base:allocation\" is in the namespace",
+        ),
+    ] {
+        let error = started(&names).unwrap_err();
+        assert!(matches!(error, ServerError::BadContext { .. }));
+        let text = error.to_string();
+        assert!(
+            text.starts_with("export \"disk\": ") && text.contains(said),
+            "{text}"
+        );
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The exports of a server, by name.
 
+mod context_names;
 mod opened;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use super::export::{ErrorNumber, Export, ExportError};
 use super::source::{ExportSource, Listed};
 use super::wire::MAX_STRING;
 use super::wire::handshake::TransmissionFlags;
+pub(super) use context_names::BadContext;
 use opened::{OpenExports, Opened};
 
 /// One export and what it is called.
@@ -66,6 +68,11 @@ impl Entry {
     /// Whether clients can be told of it.
     pub(super) fn is_sendable(&self) -> bool {
         is_text(&self.name) && is_text(&self.description)
+    }
+
+    /// Whether clients can ask for its metadata contexts.
+    pub(super) fn check_contexts(&self) -> Result<(), BadContext> {
+        context_names::check(self.export.contexts())
     }
 
     /// Whether its size fits what clients calculate with.
@@ -207,6 +214,10 @@ fn open(source: &dyn ExportSource, name: &str, opened: Opened) -> Result<Entry, 
     if entry.is_too_large() {
         return Err(failed("the export is too large"));
     }
+    entry.check_contexts().map_err(|bad| {
+        tracing::error!(export = name, %bad, "the source of exports has a bug");
+        failed(&bad.to_string())
+    })?;
     entry.opened = Some(opened);
     tracing::info!(export = name, "opened");
     Ok(entry)

@@ -33,6 +33,17 @@ pub enum ServerError {
         /// The name of the export.
         name: String,
     },
+    /// Clients could not ask for a metadata context of an export: its name has no namespace, is too long, is there twice,
+    /// or is one that the server answers itself.
+    #[error("export {export:?}: metadata context {context:?} {reason}")]
+    BadContext {
+        /// The name of the export.
+        export: String,
+        /// The full name of the context, or its first 4096 bytes.
+        context: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// An address or a socket path cannot be listened at.
     #[error("cannot listen at {address}")]
     Listen {

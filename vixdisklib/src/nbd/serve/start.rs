@@ -116,6 +116,13 @@ impl Server {
             if entry.is_too_large() {
                 return Err(ServerError::TooLarge { name: name.clone() });
             }
+            entry
+                .check_contexts()
+                .map_err(|bad| ServerError::BadContext {
+                    export: name.clone(),
+                    context: bad.name,
+                    reason: bad.reason,
+                })?;
         }
         match &self.default_export {
             Some(name) if self.source.is_none() && !names.contains(name) => {

@@ -210,3 +210,46 @@ fn lists_leave_out_what_cannot_be_sent() {
     let table = ExportTable::new(Vec::new(), None, Some(Box::new(Bad)));
     assert_eq!(table.list(), [Listed::new("good", "")]);
 }
+
+/// As [`Disk`], with contexts.
+struct WithContexts(Vec<String>);
+
+impl Export for WithContexts {
+    fn size(&self) -> ByteLen {
+        ByteLen::new(512)
+    }
+    fn is_read_only(&self) -> bool {
+        true
+    }
+    fn read_at(&self, _: ByteLen, _: &mut [u8]) -> Result<(), ExportError> {
+        Ok(())
+    }
+    fn write_at(&self, _: ByteLen, _: &[u8]) -> Result<(), ExportError> {
+        Ok(())
+    }
+    fn write_zeroes(&self, _: ByteLen, _: ByteLen, _: ZeroRequest) -> Result<(), ExportError> {
+        Ok(())
+    }
+    fn flush(&self) -> Result<(), ExportError> {
+        Ok(())
+    }
+    fn contexts(&self) -> &[String] {
+        &self.0
+    }
+}
+
+#[test]
+fn a_source_offers_no_context_that_clients_cannot_ask_for() {
+    let table = with_source(None, |name| {
+        let export = Arc::new(WithContexts(vec![name.to_owned()]));
+        Ok(Some(Found::new("", export)))
+    });
+    assert!(table.find("x-own:good").is_ok());
+    let NotServed::Failed(error) = table.find("bad").unwrap_err() else {
+        panic!("it was there")
+    };
+    assert!(
+        error.message().contains("\"bad\" has no namespace"),
+        "{error}"
+    );
+}
