@@ -1,15 +1,11 @@
 //! A disk that clients write to while the one below stays as it is.
 
-use std::fs::{self, DirBuilder};
-use std::io;
-use std::mem;
+mod folder;
+
 use std::path::{Path, PathBuf};
-use std::process;
 
+use self::folder::TemporaryFolder;
 use crate::{Disk, DiskKind, Error, ErrorKind, OpenFlags, Operation, Result, SharedDisk};
-
-/// Where names for a temporary folder run out.
-const MAX_NAMES: u32 = 1000;
 
 /// A child disk that takes what clients write, on top of a base that nobody writes to.
 ///
@@ -65,13 +61,14 @@ impl Overlay {
     }
 
     /// A new child disk over `base` in a folder of its own inside of `folder`, both of which only this user may look
-    /// into. They go when the overlay is closed or dropped, but stay when the process is killed.
+    /// into. They go when the overlay is closed or dropped. When the process is killed they stay, until the next temporary
+    /// overlay of the same user is made inside of `folder`.
     ///
     /// # Errors
     /// As [`kept`](Self::kept), and what the file system says of the new folder.
     pub fn temporary(base: Disk, folder: impl AsRef<Path>) -> Result<Self> {
         let folder = TemporaryFolder::new(folder.as_ref())?;
-        let path = folder.0.join("overlay.vmdk");
+        let path = folder.path().join("overlay.vmdk");
         let disk = child(base, &path)?;
         Ok(Self {
             disk: Some(disk),
@@ -139,62 +136,4 @@ fn child(mut base: Disk, path: &Path) -> Result<SharedDisk> {
             tracing::warn!(%error, "an overlay that cannot be used stays");
         }
     })
-}
-
-/// A folder that goes with all that is in it; without a name once it is gone.
-#[derive(Debug)]
-struct TemporaryFolder(PathBuf);
-
-impl TemporaryFolder {
-    fn new(parent: &Path) -> Result<Self> {
-        let failed = |cause: io::Error| {
-            let text = "no folder for the overlay";
-            let kind = match cause.kind() {
-                io::ErrorKind::NotFound => ErrorKind::NotFound,
-                io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
-                io::ErrorKind::StorageFull => ErrorKind::StorageFull,
-                _ => ErrorKind::Io,
-            };
-            let error = Error::new(kind, Operation::CreateChild, text).with_cause(cause);
-            error.with_path(parent)
-        };
-        // The child names its base by the way from here, which a link would lead astray.
-        let parent = parent.canonicalize().map_err(failed)?;
-        let mut builder = DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        let mut result = Ok(());
-        for number in 0..MAX_NAMES {
-            let name = format!("vixdisklib-overlay-{}-{number}", process::id());
-            let folder = parent.join(name);
-            result = builder.create(&folder);
-            match &result {
-                Ok(()) => return Ok(Self(folder)),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(_) => break,
-            }
-        }
-        let cause = result
-            .err()
-            .unwrap_or_else(|| io::ErrorKind::AlreadyExists.into());
-        Err(failed(cause))
-    }
-
-    fn remove(mut self) -> Result<()> {
-        let folder = mem::take(&mut self.0);
-        fs::remove_dir_all(&folder).map_err(|cause| {
-            let text = "the folder of the overlay stays";
-            Error::new(ErrorKind::Io, Operation::Close, text)
-                .with_path(&folder)
-                .with_cause(cause)
-        })
-    }
-}
-
-impl Drop for TemporaryFolder {
-    fn drop(&mut self) {
-        if !self.0.as_os_str().is_empty() {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
 }

@@ -118,6 +118,33 @@ fn an_overlay_that_is_dropped_goes_too_and_one_that_is_kept_stays() {
     assert!(content(&again) == model);
 }
 
+/// What a process leaves that is killed.
+#[test]
+fn an_abandoned_overlay_goes_with_the_next_one() {
+    let world = World::new();
+    let base = world.disk("base.vmdk", DiskKind::MONOLITHIC_SPARSE, &noise(1, SIZE));
+    let open = || {
+        let disk = world.connection.open_disk(&base, OpenFlags::READ_ONLY);
+        disk.unwrap()
+    };
+    let elsewhere = tempfile::tempdir().unwrap();
+    let used = Overlay::temporary(open(), elsewhere.path()).unwrap();
+    let abandoned = elsewhere.path().join("vixdisklib-overlay-1-0");
+    fs::create_dir(&abandoned).unwrap();
+    let folder = used.path().parent().unwrap();
+    for name in ["lock", "overlay.vmdk"] {
+        fs::copy(folder.join(name), abandoned.join(name)).unwrap();
+    }
+    // As the lock of a disk.
+    fs::create_dir(abandoned.join("overlay.vmdk.lck")).unwrap();
+    let next = Overlay::temporary(open(), elsewhere.path()).unwrap();
+    assert!(!abandoned.exists());
+    assert!(used.path().exists() && next.path().exists());
+    used.close().unwrap();
+    next.close().unwrap();
+    assert_eq!(names(elsewhere.path()), [""; 0]);
+}
+
 #[test]
 fn what_cannot_be_an_overlay_is_refused_and_leaves_nothing() {
     let world = World::new();
