@@ -346,15 +346,20 @@ impl<'a> Negotiation<'a> {
     }
 
     fn find(&mut self, number: u32, name: &str) -> Option<Arc<Entry>> {
-        let message = match self.lookup(name) {
+        let (kind, message) = match self.lookup(name) {
             Ok(entry) => return Some(entry),
-            Err(NotServed::Failed(error)) => format!("cannot open export {name:?}: {error}"),
-            Err(NotServed::Unknown) if name.is_empty() => {
-                "there is no default export, name one of those listed".to_owned()
+            // Not as unknown, of which some clients say that there is no such export, whatever the text says.
+            Err(NotServed::Failed(error)) => {
+                let text = format!("export {name:?} is there but cannot be opened: {error}");
+                (ReplyKind::Policy, text)
             }
-            Err(NotServed::Unknown) => format!("there is no export {name:?}"),
+            Err(NotServed::Unknown) if name.is_empty() => {
+                let text = "there is no default export, name one of those listed";
+                (ReplyKind::Unknown, text.to_owned())
+            }
+            Err(NotServed::Unknown) => (ReplyKind::Unknown, format!("there is no export {name:?}")),
         };
-        self.refuse(number, ReplyKind::Unknown, &message);
+        self.refuse(number, kind, &message);
         None
     }
 

@@ -64,6 +64,7 @@ pub(crate) enum ReplyKind {
     Info = 3,
     MetaContext = 4,
     Unsupported = 0x8000_0001,
+    Policy = 0x8000_0002,
     Invalid = 0x8000_0003,
     TlsRequired = 0x8000_0005,
     Unknown = 0x8000_0006,
