@@ -1,10 +1,12 @@
 //! Passwords and cookies: from files, descriptors and terminals, never from the command line, which all can see.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::path::Path;
 
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{
+    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
+};
 use vixdisklib::Secret;
 use zeroize::Zeroizing;
 
@@ -39,30 +41,42 @@ fn read(file: (&str, Option<&Path>), descriptor: (&str, Option<u32>)) -> Result<
         (_, (option, Some(number))) => (option, format!("/dev/fd/{number}").into()),
         _ => return Ok(None),
     };
-    let line = File::open(&path).map_err(Into::into).and_then(first_line);
+    let line = File::open(&path)
+        .map_err(Into::into)
+        .and_then(|file| first_line(file, None));
     let line = line.map_err(|error| format!("{option} {}: {error}", path.display()))?;
     Ok(Some(Secret::new(line)?))
 }
 
-/// Asks at the terminal, which shows nothing of the answer.
+/// Asks at the terminal, which shows nothing of the answer. Ctrl-C ends the question, and the terminal is as it was.
 fn prompt(question: &str) -> Result<String> {
     let terminal = File::options().read(true).write(true).open("/dev/tty")?;
-    let _silence = Silence::of(&terminal)?;
+    let silence = Silence::of(&terminal)?;
     (&terminal).write_all(question.as_bytes())?;
-    let line = first_line(&terminal);
+    let line = first_line(&terminal, silence.interrupt());
     (&terminal).write_all(b"\n")?;
     line
 }
 
-fn first_line(source: impl Read) -> Result<String> {
+/// The first line, without its end; spaces belong to it. The byte `interrupt` is no part of any.
+fn first_line(source: impl Read, interrupt: Option<u8>) -> Result<String> {
     // Large enough never to be moved, so that it is wiped as a whole.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
-    let limit = LONGEST as u64 + 1;
-    BufReader::with_capacity(1, source.take(limit)).read_until(b'\n', &mut bytes)?;
-    if bytes.len() > LONGEST {
+    let mut line = Zeroizing::new(Vec::with_capacity(LONGEST + 2));
+    // Nobody waits for more than the line.
+    for byte in BufReader::with_capacity(1, source).bytes() {
+        match byte? {
+            b'\n' => break,
+            byte if Some(byte) == interrupt => return Err("interrupted".into()),
+            byte => line.push(byte),
+        }
+        if line.len() > LONGEST + 1 {
+            break;
+        }
+    }
+    let line = line.strip_suffix(b"\r").unwrap_or(&line);
+    if line.len() > LONGEST {
         return Err(format!("the first line is longer than {LONGEST} bytes").into());
     }
-    let line = bytes.trim_ascii_end();
     if line.is_empty() {
         return Err("the first line is empty".into());
     }
@@ -70,7 +84,8 @@ fn first_line(source: impl Read) -> Result<String> {
     Ok(text.to_owned())
 }
 
-/// A terminal that shows nothing of what is typed, until this is dropped.
+/// A terminal that shows nothing of what is typed, until this is dropped. Meanwhile its keys are no signals, which could
+/// end the process and leave the terminal silent: the one for interrupts ends the line instead.
 struct Silence<'terminal> {
     terminal: &'terminal File,
     before: Termios,
@@ -80,9 +95,19 @@ impl<'terminal> Silence<'terminal> {
     fn of(terminal: &'terminal File) -> Result<Self> {
         let before = tcgetattr(terminal)?;
         let mut silent = before.clone();
-        silent.local_modes.remove(LocalModes::ECHO);
+        silent
+            .local_modes
+            .remove(LocalModes::ECHO | LocalModes::ISIG);
+        silent.special_codes[SpecialCodeIndex::VEOL] =
+            before.special_codes[SpecialCodeIndex::VINTR];
         tcsetattr(terminal, OptionalActions::Flush, &silent)?;
         Ok(Self { terminal, before })
+    }
+
+    /// What the key for interrupts sends, if there is one.
+    fn interrupt(&self) -> Option<u8> {
+        let code = self.before.special_codes[SpecialCodeIndex::VINTR];
+        (code != 0).then_some(code)
     }
 }
 

@@ -161,6 +161,12 @@ fn remote_parameters_reach_the_library() {
             assert!(!said.contains("geheim"), "{said}");
         }
     }
+    // Spaces belong to a password, the end of the line does not.
+    fs::write(&*secret, "  \r\n").expect("there is room");
+    let mut program = command(artefact::program("serve_nbd"));
+    let spaces = output(program.args(all).args(whats[0]));
+    let said = String::from_utf8_lossy(&spaces.stderr).into_owned();
+    assert!(said.contains("vc.example.com"), "{said}");
     // A password comes from a pipe as well, and nobody waits for more than its line.
     let script = "printf 'geheim-4711\\n' | \"$@\" --password-fd 0";
     let piped = output(
