@@ -1,7 +1,9 @@
 //! Which disks there are, under which names.
 
 use std::env;
-use std::path::Path;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use vixdisklib::nbd::{Overlay, Server};
 use vixdisklib::{Connection, CreateOptions, Disk, Library, OpenFlags, SharedDisk};
@@ -82,10 +84,11 @@ impl Exports {
             opener,
             sample,
         };
-        create(options, &exports.opener.connection)?;
+        // What is to be made is no folder yet.
+        let may_be_folder = exports.opener.connection.is_local() && options.create.create.is_none();
         let mut files: Vec<&Path> = Vec::new();
         for path in &options.disks {
-            let folder = match exports.opener.connection.is_local() {
+            let folder = match may_be_folder {
                 true => Folder::of(path)?,
                 false => None,
             };
@@ -104,6 +107,8 @@ impl Exports {
             exports.folders.is_empty(),
         )?;
         check_single(&options.disk, count, exports.folders.is_empty())?;
+        // Not before all else fits: a second try would find it there.
+        create(options, &exports.opener.connection)?;
         if is_fcd {
             let open = |connection: &Connection, flags| connection.open_fcd(flags);
             exports.add(names[0].clone(), options.remote.fcd.clone(), open)?;
@@ -139,6 +144,23 @@ impl Exports {
             disk,
         });
         Ok(())
+    }
+
+    /// Temporary overlays with all that is about them. They must belong to whom the server belongs to, which removes them.
+    pub(crate) fn temporary_files(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        if let Some(OverlayOption::Temporary) = self.options.overlay {
+            let disks = self.disks.iter().map(|named| named.disk.disk().name());
+            files.extend(disks.filter_map(Path::parent).map(Path::to_owned));
+        }
+        let mut looked_at = 0;
+        while let Some(path) = files.get(looked_at) {
+            looked_at += 1;
+            let entries = fs::read_dir(path).into_iter().flatten().flatten();
+            let inside: Vec<_> = entries.map(|entry| entry.path()).collect();
+            files.extend(inside);
+        }
+        files
     }
 
     pub(crate) fn is_sample(&self) -> bool {
@@ -181,28 +203,45 @@ impl Exports {
 
 impl Opener {
     /// Opens a disk by its path; for writing if that was asked for.
-    pub(crate) fn open_path(&self, path: &Path) -> Result<Disk> {
+    pub(crate) fn open_path(&self, path: &Path) -> std::result::Result<Disk, NotOpened> {
         self.open(|connection, flags| connection.open_disk(path, flags))
     }
 
     fn open(
         &self,
         open: impl Fn(&Connection, OpenFlags) -> vixdisklib::Result<Disk>,
-    ) -> Result<Disk> {
+    ) -> std::result::Result<Disk, NotOpened> {
         let open = |flags| open(&self.connection, self.flags | flags);
-        if self.read_only {
-            return Ok(open(OpenFlags::READ_ONLY)?);
-        }
-        let disk = open(OpenFlags::empty()).map_err(|error| {
-            let line = common::explain(&error);
-            match open(OpenFlags::READ_ONLY) {
-                Ok(_) => format!("{line} (it can be opened with --read-only)"),
-                Err(_) => line,
-            }
-        })?;
-        Ok(disk)
+        let flags = match self.read_only {
+            true => OpenFlags::READ_ONLY,
+            false => OpenFlags::empty(),
+        };
+        open(flags).map_err(|cause| NotOpened {
+            cause,
+            is_readable: !self.read_only && open(OpenFlags::READ_ONLY).is_ok(),
+        })
     }
 }
+
+/// Why a disk could not be opened.
+#[derive(Debug)]
+pub(crate) struct NotOpened {
+    pub(crate) cause: vixdisklib::Error,
+    /// For reading it could.
+    is_readable: bool,
+}
+
+impl fmt::Display for NotOpened {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&common::explain(&self.cause))?;
+        if self.is_readable {
+            formatter.write_str(" (it can be opened with --read-only)")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for NotOpened {}
 
 /// Makes the disk of `--create`.
 fn create(options: &Options, connection: &Connection) -> Result<()> {

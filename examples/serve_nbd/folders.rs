@@ -3,10 +3,11 @@
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use vixdisklib::nbd::{ErrorNumber, ExportError, ExportSource, Found, Listed};
+use vixdisklib::nbd::{ErrorNumber, Export, ExportError, ExportSource, Found, Listed};
 
-use crate::exports::{Opener, file_name};
+use crate::exports::{NotOpened, Opener, file_name};
 use crate::layers;
 use crate::options::DiskOptions;
 use crate::{Result, common};
@@ -146,6 +147,11 @@ impl Folders {
     fn disks(&self) -> impl Iterator<Item = PathBuf> {
         self.folders.iter().flat_map(Folder::disks)
     }
+
+    fn open(&self, path: &Path) -> Result<Arc<dyn Export>> {
+        let disk = self.opener.open_path(path)?.into_shared()?;
+        layers::export(disk, &self.options)
+    }
 }
 
 impl ExportSource for Folders {
@@ -164,16 +170,24 @@ impl ExportSource for Folders {
         let Some(path) = self.disks().find(|path| file_name(path) == name) else {
             return Ok(None);
         };
-        let failed = |error: &(dyn Error + 'static)| {
-            let error = common::explain(error);
-            // Not every client shows what it is told.
-            tracing::warn!(disk = %path.display(), %error, "cannot open");
-            ExportError::new(ErrorNumber::Io, error)
-        };
-        let opened = self.opener.open_path(&path);
-        let shared = opened.and_then(|disk| Ok(disk.into_shared()?));
-        let export = shared.and_then(|disk| layers::export(disk, &self.options));
-        let export = export.map_err(|error| failed(&*error))?;
+        let export = self.open(&path).map_err(|error| {
+            let whole = common::explain(&*error);
+            tracing::warn!(disk = %path.display(), error = whole, "cannot open");
+            ExportError::new(ErrorNumber::Io, reason(&*error))
+        })?;
         Ok(Some(Found::new("", export)))
+    }
+}
+
+/// What a client is told of it: never a path of this machine.
+fn reason(error: &(dyn Error + 'static)) -> String {
+    let not_opened = error.downcast_ref::<NotOpened>();
+    let library = not_opened.map(|error| &error.cause);
+    let code = library
+        .or(error.downcast_ref())
+        .and_then(vixdisklib::Error::code);
+    match code.and_then(|code| Some((code.meaning()?, code.name()?))) {
+        Some((meaning, name)) => format!("{meaning} ({name})"),
+        None => "the log of the server tells why".to_owned(),
     }
 }

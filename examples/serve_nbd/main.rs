@@ -41,6 +41,7 @@ mod sample;
 mod secrets;
 
 use std::error::Error;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 
@@ -90,7 +91,11 @@ fn serve(options: &Options) -> Result<ExitCode> {
     let server = listeners.add_to(server)?.start()?;
     let pid_file = options.pidfile.as_deref().map(PidFile::write).transpose()?;
     if options.privileges.are_dropped() {
-        process::drop_privileges(&options.privileges, listeners.files())?;
+        let metrics = options.metrics.as_deref();
+        let temporary = exports.temporary_files();
+        let temporary = temporary.iter().map(PathBuf::as_path);
+        let files = listeners.files().chain(temporary).chain(metrics);
+        process::drop_privileges(&options.privileges, files)?;
         if options.exit_with_parent {
             // The kernel forgets it with every change of the user.
             parent.follow()?;

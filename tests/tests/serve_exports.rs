@@ -219,6 +219,21 @@ fn a_folder_is_served_disk_by_disk() {
         said.lines().count() == 1 && said.contains("lonely-flat.vmdk"),
         "{said}"
     );
+    assert!(said.contains(&*folder.path().to_string_lossy()), "{said}");
+    // It is there, and clients are told so, without a path.
+    let uri = uri_of(&server, "lonely-flat.vmdk");
+    let told = output(command("qemu-img").args(["info", "-f", "raw", &uri]));
+    let told = String::from_utf8_lossy(&told.stderr).into_owned();
+    let text = "export \"lonely-flat.vmdk\" is there but cannot be opened: ";
+    let (_, reason) = told.split_once(text).unwrap_or_else(|| panic!("{told}"));
+    assert!(reason.contains("(VIX_E_"), "{told}");
+    assert!(!reason.contains('/') && !reason.contains("--"), "{told}");
+    let told = output(command("nbdinfo").args(["--size", &uri]));
+    let told = String::from_utf8_lossy(&told.stderr).into_owned();
+    assert!(!told.contains("no export"), "{told}");
+    let told = output(command("nbdinfo").args(["--size", &uri_of(&server, "none.vmdk")]));
+    let told = String::from_utf8_lossy(&told.stderr).into_owned();
+    assert!(told.contains("no export named 'none.vmdk'"), "{told}");
     let broken = folder.path().join("lonely-flat.vmdk");
     fs::remove_file(broken).expect("it is there");
     let mut expected = names(&disks);
@@ -319,5 +334,7 @@ fn disks_are_created() {
     assert!(said.contains("--create"), "{said}");
     let said = refused(&["--create", "5M"], &[&new, &there]);
     assert!(said.contains("--create makes one disk"), "{said}");
-    assert!(!new.exists());
+    let said = refused(&["--create", "5M", "-e", "a", "-e", "b"], &[&new]);
+    assert!(said.contains("--exportname"), "{said}");
+    assert!(!new.exists(), "what was refused leaves a disk");
 }

@@ -15,10 +15,11 @@ use conformance::need::{self, PYTHON};
 use conformance::server::Serve;
 use conformance::session::Session;
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use tempfile::TempDir;
 
 fn ready() -> bool {
-    need::have(&["qemu-img", "nbdinfo"]) && need::have_libnbd()
+    need::have(&["qemu-img", "qemu-io", "nbdinfo"]) && need::have_libnbd()
 }
 
 fn disk() -> (TempDir, PathBuf) {
@@ -269,6 +270,116 @@ fn counters_are_told_at_a_socket() {
     assert!(!socket.exists());
 }
 
+/// All that the command started gets the signal, so that nothing goes on without the server.
+#[test]
+fn a_signal_is_for_the_whole_command() {
+    if !ready() {
+        return;
+    }
+    let (folder, disk) = disk();
+    let file = folder.path().join("pid");
+    // Not the last command, which shells replace themselves by.
+    let script =
+        "sh -c 'echo $$ >\"$0.new\" && mv \"$0.new\" \"$0\" && exec sleep 100' \"$file\"; true";
+    let mut server = Command::new("setsid")
+        .arg(artefact::program("serve_nbd"))
+        .args(["-r", "--run", script])
+        .arg(&disk)
+        .env("file", &file)
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("setsid (util-linux) starts");
+    soon("the command does not start", || file.exists());
+    let number = fs::read_to_string(&file).expect("it is there");
+    let number: i32 = number.trim_end().parse().expect("a number");
+    let command = Pid::from_raw(number).expect("not 0");
+    let pid = i32::try_from(server.id()).expect("Linux has such process numbers");
+    let pid = Pid::from_raw(pid).expect("not 0");
+    kill_process(pid, Signal::TERM).expect("it runs");
+    let status = server.wait().expect("it is our child");
+    assert_eq!(status.code(), Some(143), "128 and the number of SIGTERM");
+    soon("the command outlives the server", || !is_alive(command));
+}
+
+/// Whether the process runs; one that has ended and that nobody has asked about does not.
+fn is_alive(pid: Pid) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+    status.is_ok_and(|status| !status.contains(") Z "))
+}
+
+/// What a program at a terminal shows and how it ends, when `typed` follows on `wanted`.
+fn at_terminal(wanted: &str, typed: &str, arguments: &[&str]) -> Value {
+    let script = artefact::repository().join("tests/python/terminal.py");
+    let printed = run(command(PYTHON)
+        .arg(script)
+        .args([wanted, typed])
+        .arg(artefact::program("serve_nbd"))
+        .args(arguments));
+    serde_json::from_str(&printed).expect("JSON")
+}
+
+/// The engine has no servers, and so the password is all that is asked for.
+#[test]
+fn a_password_is_asked_for_at_the_terminal() {
+    if !ready() {
+        return;
+    }
+    let remote = ["--server", "vc.example.com", "--user", "backup"];
+    let more = ["--vm", "vm-16", "--password-prompt", "-U", "-", "disk"];
+    let arguments = [&remote[..], &more].concat();
+    let ended = at_terminal("Password: ", r"geheim-4711\n", &arguments);
+    let screen = ended["screen"].as_str().expect("text");
+    assert_eq!(ended["status"], 1, "{screen}");
+    assert!(screen.starts_with("Password: \r\nserve_nbd: "), "{screen}");
+    assert!(screen.contains("vc.example.com"), "{screen}");
+    assert!(!screen.contains("geheim"), "{screen}");
+    assert_eq!(
+        (&ended["echo"], &ended["echo_after"]),
+        (&false.into(), &true.into())
+    );
+
+    let ended = at_terminal("Password: ", r"geh\x03", &arguments);
+    assert_eq!(ended["status"], 1);
+    let expected = "Password: \r\nserve_nbd: --password-prompt: interrupted";
+    let screen = ended["screen"].as_str().expect("text");
+    assert!(screen.starts_with(expected), "{screen}");
+    assert_eq!(ended["echo_after"], true, "the terminal stays silent");
+
+    let mut alone = command("setsid");
+    let alone = alone
+        .args([
+            "--wait".as_ref(),
+            artefact::program("serve_nbd").as_os_str(),
+        ])
+        .args(&arguments);
+    let refused = output(alone.stdin(Stdio::null()));
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    let expected = "without a terminal, use --password-file or --password-fd";
+    assert!(
+        said.contains("--password-prompt: ") && said.contains(expected),
+        "{said}"
+    );
+}
+
+/// A command at a terminal may read from it, and its interrupts reach all.
+#[test]
+fn a_command_has_the_terminal() {
+    if !ready() {
+        return;
+    }
+    let (_folder, disk) = disk();
+    let disk = disk.to_string_lossy();
+    let ask = "echo ready; read word; echo \"got $word\"";
+    let ended = at_terminal("ready", r"something\n", &["-r", "--run", ask, &disk]);
+    let screen = ended["screen"].as_str().expect("text");
+    assert!(screen.ends_with("got something\r\n"), "{screen}");
+    assert_eq!(ended["status"], 0);
+    let wait = "echo ready; sleep 100; true";
+    let ended = at_terminal("ready", r"\x03", &["-r", "--run", wait, &disk]);
+    assert_eq!(ended["status"], 130, "128 and the number of SIGINT");
+}
+
 /// As root: the socket is the new user's, the disk was opened before.
 #[test]
 fn privileges_are_dropped_when_all_is_open() {
@@ -293,6 +404,14 @@ fn privileges_are_dropped_when_all_is_open() {
             said.contains("--become-user") && said.contains("root"),
             "{said}"
         );
+    }
+    if rustix::process::geteuid().is_root() {
+        // A temporary overlay is the new user's, too, and goes at the end.
+        let tell = "qemu-io -f raw -c 'write 0 64k' \"$uri\" && ls -d \"${TMPDIR:-/tmp}\"/vixdisklib-overlay-$PPID-*";
+        let told = printed(&serve(&["-u", "65534", "--overlay", "--run", tell], &disk));
+        let overlay = told.lines().last().expect("it was there");
+        assert!(overlay.contains("vixdisklib-overlay"), "{told}");
+        assert!(!Path::new(overlay).exists(), "{overlay} stays");
     }
     let refused = serve(&["-U", "-", "-u", "no such user"], &disk);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
