@@ -36,7 +36,8 @@ pub(crate) struct Options {
     pub(crate) privileges: PrivilegeOptions,
 
     /// Run this shell command, then stop and end with its exit status. It finds the server by $uri, $nbd, $unixsocket,
-    /// $port and $exportname. Without an address, the server listens at a private socket
+    /// $port and $exportname. Without an address, the server listens at a private socket. SIGINT and SIGTERM are handed on:
+    /// to all that the command started if there is no terminal, else to the shell, as the terminal tells the others
     #[arg(
         long,
         value_name = "COMMAND",
@@ -96,7 +97,8 @@ pub(crate) struct DiskOptions {
     /// Serve a part of the disk, from a byte on, as if it were all; with K, M, G or T behind the numbers
     #[arg(long, value_name = "OFFSET,SIZE", value_parser = part)]
     pub(crate) window: Option<Part>,
-    /// Let clients write to a temporary disk on top of the disk, which stays as it is; with =keep=PATH to one that stays
+    /// Let clients write to a temporary disk on top of the disk, which stays as it is; with =keep=PATH to one that stays.
+    /// What a killed server leaves in the folder for temporary files goes with the next start of the same user
     #[arg(
         long,
         value_name = "keep=PATH",

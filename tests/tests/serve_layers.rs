@@ -125,6 +125,47 @@ fn an_overlay_leaves_the_disk_as_it_is() {
     assert!(said.contains("--overlay=keep=PATH"), "{said}");
 }
 
+/// The folder of a killed server stays until the next server of the same user starts.
+#[test]
+fn a_killed_server_leaves_its_overlay_to_the_next_one() {
+    if !ready() {
+        return;
+    }
+    let (_folder, _, disk) = disk(Kind::MonolithicFlat);
+    let temporary = tempfile::tempdir().expect("there is room");
+    let serve = || {
+        let program = artefact::program("serve_nbd");
+        let mut command = command("env");
+        let place = format!("TMPDIR={}", temporary.path().display());
+        command
+            .arg(place)
+            .arg(program)
+            .args(["-U", "-", "--overlay"]);
+        command
+    };
+    let overlays = || {
+        let entries = fs::read_dir(temporary.path()).expect("it is there");
+        let names = entries.map(|entry| entry.expect("a name").file_name());
+        let is_overlay = |name: &std::ffi::OsString| name.to_string_lossy().contains("overlay");
+        names.filter(is_overlay).count()
+    };
+    let kill = "qemu-io -f raw -c 'write 0 1M' \"$uri\" >&2 && kill -KILL $PPID";
+    let killed = output(serve().args(["--run", kill]).arg(&disk));
+    assert!(!killed.status.success());
+    assert_eq!(overlays(), 1);
+    // Two at once: the second one leaves that of the first one alone.
+    let list = "ls -d \"$TMPDIR\"/*overlay* | wc -l";
+    let inner = "\"$program\" -U - --overlay --run \"$list\" \"$disk\"; eval \"$list\"";
+    let printed = run(serve()
+        .args(["--run", inner])
+        .arg(&disk)
+        .env("program", artefact::program("serve_nbd"))
+        .env("disk", &disk)
+        .env("list", list));
+    assert_eq!(printed.split_whitespace().collect::<Vec<_>>(), ["2", "1"]);
+    assert_eq!(overlays(), 0);
+}
+
 #[test]
 fn changed_areas_are_a_bitmap() {
     if !ready() {
