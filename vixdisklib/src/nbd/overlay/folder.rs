@@ -4,14 +4,18 @@ use std::fs::{self, DirBuilder, DirEntry, File, Metadata, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::{Error, ErrorKind, Operation, Result};
 
 /// What names of these folders begin with.
 const PREFIX: &str = "vixdisklib-overlay-";
 
-/// Where names run out.
+/// How many names are tried.
 const MAX_NAMES: u32 = 1000;
+
+/// No name is used again, so that who removes a folder by its name removes the one that was meant.
+static NEXT_NAME: AtomicU32 = AtomicU32::new(0);
 
 /// Locked as long as the folder is in use. The system unlocks it however the process ends, so who can lock it knows that
 /// the folder is abandoned.
@@ -52,7 +56,8 @@ impl TemporaryFolder {
         let mut builder = DirBuilder::new();
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        for number in 0..MAX_NAMES {
+        for _ in 0..MAX_NAMES {
+            let number = NEXT_NAME.fetch_add(1, Ordering::Relaxed);
             let path = parent.join(format!("{PREFIX}{}-{number}", process::id()));
             match builder.create(&path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
@@ -173,7 +178,8 @@ fn has_same_owner(_: &Metadata, _: &Metadata) -> bool {
 }
 
 fn remove_if_abandoned(folder: &Path) -> io::Result<()> {
-    let lock = match File::open(folder.join(LOCK)) {
+    let path = folder.join(LOCK);
+    let lock = match File::open(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             // Its process ended, or is, between making the folder and the lock. Only an empty one goes.
             let _ = fs::remove_dir(folder);
@@ -181,7 +187,8 @@ fn remove_if_abandoned(folder: &Path) -> io::Result<()> {
         }
         opened => opened?,
     };
-    if lock.try_lock().is_ok() {
+    // It may be the lock of a folder that has gone meanwhile.
+    if lock.try_lock().is_ok() && is_at(&lock, &path) {
         tracing::info!(folder = %folder.display(), "removing an abandoned overlay");
         remove_all(folder)?;
     }
