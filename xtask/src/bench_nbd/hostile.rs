@@ -28,7 +28,7 @@ const SETTLE: Duration = Duration::from_millis(700);
 const CROWDS: [(&str, u32, &str); 4] = [
     ("greedy", 60, "ask for 32 MiB 64 times, take nothing"),
     ("silent", 300, "connect, say nothing"),
-    ("returning", 300, "the same, and come again when cut off"),
+    ("returning", 300, "say nothing, and come again when cut off"),
     ("flood", 100, "send options, and come again when cut off"),
 ];
 
