@@ -9,6 +9,7 @@ mod holes;
 mod input;
 mod options;
 mod output;
+mod pace;
 mod receive;
 mod request;
 mod respond;

@@ -123,6 +123,15 @@ impl<'m> Budget<'m> {
         }
     }
 
+    /// Whether [`acquire`](Self::acquire) would not wait, not even for other connections. That stays so until somebody
+    /// calls it, so who has permits in hand may safely ask for one more.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        let used = self.used.lock();
+        let bytes = used.bytes + bytes;
+        let own = self.memory.loan(bytes) == 0;
+        own && used.requests < self.max_requests && bytes <= self.max_bytes
+    }
+
     /// Waits until one more request with `bytes` fits in: among those of the connection, where a request that is alone
     /// always fits, and into the memory of all. One thread at a time.
     pub(super) fn acquire(&self, bytes: usize) -> Permit<'_> {

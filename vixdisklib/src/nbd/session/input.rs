@@ -12,6 +12,13 @@ pub(super) struct Input<'a, S> {
     end: usize,
 }
 
+impl<S> Input<'_, S> {
+    /// The next message of fixed size, if all of it has arrived; it is still to be read.
+    pub(super) fn peek<const N: usize>(&self) -> Option<&[u8; N]> {
+        self.buffer[self.start..self.end].first_chunk()
+    }
+}
+
 impl<'a, S: ByteStream> Input<'a, S> {
     pub(super) fn new(stream: &'a S) -> Self {
         Self {

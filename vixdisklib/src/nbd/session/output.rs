@@ -82,15 +82,17 @@ impl<'a, 'b, S: ByteStream> Output<'a, 'b, S> {
         }
     }
 
-    /// Sends `reply`, or leaves it to the thread that is sending already, and waits if that has a lot to do. After a
+    /// Sends `replies`, or leaves them to the thread that is sending already, and waits if that has a lot to do. After a
     /// failure replies are dropped.
-    pub(super) fn send(&self, reply: Reply<'b>) {
+    pub(super) fn send(&self, replies: impl IntoIterator<Item = Reply<'b>>) {
         let mut queue = self.queue.lock();
         if queue.failure.is_some() {
             return;
         }
-        queue.waiting += reply.data_length();
-        queue.replies.push_back(reply);
+        for reply in replies {
+            queue.waiting += reply.data_length();
+            queue.replies.push_back(reply);
+        }
         if queue.sending {
             while queue.waiting > MAX_WAITING {
                 self.drained.wait(&mut queue);

@@ -86,6 +86,20 @@ impl<'b> Receiver<'_, 'b> {
         }))
     }
 
+    /// Whether the next request has arrived, is a read of at most `longest` bytes, and can be received without waiting.
+    pub(super) fn has_short_read<S>(&self, input: &Input<'_, S>, longest: usize) -> bool {
+        let request = match self.negotiated.framing {
+            Framing::Extended => input.peek().copied().and_then(Request::decode_extended),
+            Framing::Simple | Framing::Structured => {
+                input.peek().copied().and_then(Request::decode_compact)
+            }
+        };
+        request.is_some_and(|request| {
+            let bytes = usize::try_from(request.length).unwrap_or(usize::MAX);
+            request.command == command::READ && bytes <= longest && self.budget.has_room(bytes)
+        })
+    }
+
     fn header<S: ByteStream>(
         &self,
         input: &mut Input<'_, S>,

@@ -1,14 +1,18 @@
 //! The transmission phase: several threads take turns at reading a request, then work side by side.
 //!
 //! A thread holds the lock on the receiving side while it reads one request with its payload, lets go of it,
-//! carries the request out and sends the reply. So a request costs no hand-over between threads, a client with
-//! one request at a time keeps one thread busy, and whoever ends has finished its own work first.
+//! carries the request out and sends the reply. So whoever ends has finished its own work first.
+//!
+//! Short reads that come from a cache are over before another thread has woken up. While they are, one thread keeps the
+//! receiving side, carries out all of them that have arrived, and sends their replies together: a request then costs no
+//! hand-over between threads, and less than two system calls.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{Builder, Scope};
+use std::time::Instant;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::budget::Budget;
 use super::buffer::Pool;
@@ -16,11 +20,18 @@ use super::execute::{Failure, Outcome, execute};
 use super::handshake::Negotiated;
 use super::input::Input;
 use super::output::{Output, Reply};
+use super::pace::Pace;
 use super::receive::{Job, Receiver};
+use super::request::Command;
 use super::respond::reply;
 use super::{ByteStream, SessionError, Shared};
 use crate::nbd::export::Export;
 use crate::nbd::wire::request::{Request, command};
+
+/// Short reads that are carried out in a row, how many bytes one may have, and all of them.
+const ROW: usize = 32;
+const SHORT: usize = 16 << 10;
+const ROW_BYTES: usize = 256 << 10;
 
 /// Serves requests until the client disconnects. When this returns, nothing of the session runs any more and all
 /// replies that could be sent were sent.
@@ -43,6 +54,7 @@ pub(super) fn run<S: ByteStream>(
             threads: 1,
         }),
         waiting: AtomicUsize::new(0),
+        pace: Pace::new(),
         output: Output::new(stream),
         budget: &budget,
         pool: Pool::new(&shared.idle),
@@ -64,6 +76,7 @@ struct Transmission<'a, S> {
     incoming: Mutex<Incoming<'a, S>>,
     /// Threads that wait for their turn at `incoming`, or have it.
     waiting: AtomicUsize,
+    pace: Pace,
     output: Output<'a, 'a, S>,
     budget: &'a Budget<'a>,
     pool: Arc<Pool>,
@@ -82,40 +95,85 @@ struct Incoming<'a, S> {
 
 impl<'a, S: ByteStream> Transmission<'a, S> {
     fn work<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) {
-        while let Some(job) = self.next(scope) {
-            let reply = self.carry_out(job);
-            self.output.send(reply);
+        let mut jobs = Vec::with_capacity(ROW);
+        let mut kept = None;
+        loop {
+            let mut incoming = kept.take().unwrap_or_else(|| self.wait_for_turn());
+            self.next(&mut incoming, &mut jobs);
+            if jobs.is_empty() {
+                incoming.ending.get_or_insert(Ok(()));
+                self.waiting.fetch_sub(1, Ordering::SeqCst);
+                return;
+            }
+            let short = jobs.iter().all(is_short_read);
+            if short && self.pace.is_quick() {
+                kept = Some(incoming);
+            } else {
+                self.let_others(incoming, scope);
+            }
+            let (count, start) = (jobs.len(), Instant::now());
+            let replies: Vec<_> = jobs.drain(..).map(|job| self.carry_out(job)).collect();
+            if short {
+                self.pace.record(start.elapsed(), count);
+            }
+            self.output.send(replies);
         }
     }
 
-    /// Waits for its turn, then for a request. `None` when the session has ended.
-    fn next<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) -> Option<Job<'a>> {
+    fn wait_for_turn(&self) -> MutexGuard<'_, Incoming<'a, S>> {
         self.waiting.fetch_add(1, Ordering::SeqCst);
-        let mut incoming = self.incoming.lock();
-        let received = match &incoming.ending {
-            Some(_) => None,
-            // Requests that nobody will hear of again are not worth the work, and there may be thousands of them.
-            None if self.output.has_failed() => None,
-            None => self.receive(&mut incoming.input).unwrap_or_else(|error| {
-                incoming.ending = Some(Err(error));
-                None
-            }),
-        };
+        self.incoming.lock()
+    }
+
+    /// Leaves the receiving side to another thread; if none waits for it, there should be one more.
+    fn let_others<'scope>(
+        &'scope self,
+        mut incoming: MutexGuard<'_, Incoming<'a, S>>,
+        scope: &'scope Scope<'scope, '_>,
+    ) {
         let others = self.waiting.fetch_sub(1, Ordering::SeqCst) - 1;
-        if received.is_none() {
-            incoming.ending.get_or_insert(Ok(()));
-        } else if others == 0 && incoming.threads < self.shared.limits.threads {
+        if others == 0 && incoming.threads < self.shared.limits.threads {
             let thread = Builder::new().name("nbd-worker".to_owned());
             match thread.spawn_scoped(scope, move || self.work(scope)) {
                 Ok(_) => incoming.threads += 1,
                 Err(error) => tracing::warn!(%error, "going on with fewer threads"),
             }
         }
-        received
     }
 
-    /// Reads one request and its payload; `None` if the client is done.
-    fn receive(&self, input: &mut Input<'_, S>) -> Result<Option<Job<'a>>, SessionError> {
+    /// Waits for a request, and takes those short reads that came with it while they are quick. None when the session
+    /// has ended.
+    fn next(&self, incoming: &mut Incoming<'a, S>, jobs: &mut Vec<Job<'a>>) {
+        // Requests that nobody will hear of again are not worth the work, and there may be thousands of them.
+        if incoming.ending.is_some() || self.output.has_failed() {
+            return;
+        }
+        let mut bytes = 0;
+        loop {
+            match self.receiver().receive(&mut incoming.input) {
+                Ok(Some(job)) => {
+                    bytes += job
+                        .buffer
+                        .as_ref()
+                        .map_or(0, |buffer| buffer.as_slice().len());
+                    jobs.push(job);
+                }
+                Ok(None) => incoming.ending = Some(Ok(())),
+                Err(error) => incoming.ending = Some(Err(error)),
+            }
+            let more = incoming.ending.is_none()
+                && jobs.last().is_some_and(is_short_read)
+                && jobs.len() < ROW
+                && bytes + SHORT <= ROW_BYTES
+                && self.pace.is_quick()
+                && self.receiver().has_short_read(&incoming.input, SHORT);
+            if !more {
+                return;
+            }
+        }
+    }
+
+    fn receiver(&self) -> Receiver<'_, 'a> {
         Receiver {
             budget: self.budget,
             pool: &self.pool,
@@ -123,7 +181,6 @@ impl<'a, S: ByteStream> Transmission<'a, S> {
             negotiated: self.negotiated,
             shared: self.shared,
         }
-        .receive(input)
     }
 
     fn carry_out(&self, job: Job<'a>) -> Reply<'a> {
@@ -164,4 +221,13 @@ impl<'a, S: ByteStream> Transmission<'a, S> {
             tracing::debug!(%error, number = ?error.number(), "request failed");
         }
     }
+}
+
+fn is_short_read(job: &Job<'_>) -> bool {
+    let read = matches!(job.command, Ok(Command::Read { .. }));
+    let bytes = job
+        .buffer
+        .as_ref()
+        .map_or(0, |buffer| buffer.as_slice().len());
+    read && bytes <= SHORT
 }

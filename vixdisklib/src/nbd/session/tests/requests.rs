@@ -214,3 +214,52 @@ fn a_stopping_server_finishes_what_runs_and_refuses_the_rest() {
     client.finish().1.unwrap();
     assert!(disk.bytes.lock().iter().all(|byte| *byte == 0));
 }
+
+/// The numbers of the replies of success to reads of a byte each, in any order.
+fn bytes_read(client: &mut Client, count: usize) -> Vec<u64> {
+    let mut cookies: Vec<u64> = (0..count)
+        .map(|_| match client.reply() {
+            Reply::Chunk {
+                cookie, kind: 1, ..
+            } => cookie,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    cookies.sort_unstable();
+    cookies
+}
+
+#[test]
+fn quick_reads_are_answered_in_rows_and_a_slow_one_holds_up_only_its_row() {
+    let disk = ram(4096);
+    let mut client = Client::ready(&disk);
+    let mut next = 0;
+    // Enough of them at once, so that some come in rows, and between them what ends a row.
+    for _ in 0..50 {
+        let from = next;
+        for _ in 0..40 {
+            client.request(0, 0, next, next % 4096, 1);
+            next += 1;
+        }
+        assert_eq!(
+            bytes_read(&mut client, 40),
+            (from..next).collect::<Vec<_>>()
+        );
+        client.request(0, 3, next, 0, 0);
+        assert_eq!(client.reply(), simple(next, 0));
+        next += 1;
+    }
+    let release = disk.hold(77);
+    client.request(0, 0, 1_000_000, 77, 1);
+    client.request(0, 0, 1_000_001, 78, 1);
+    std::thread::sleep(std::time::Duration::from_millis(5));
+    release.send(()).unwrap();
+    assert_eq!(bytes_read(&mut client, 2), [1_000_000, 1_000_001]);
+    // From then on reads are known to take long, and others go on beside them.
+    let release = disk.hold(77);
+    client.request(0, 0, 1_000_002, 77, 1);
+    client.request(0, 0, 1_000_003, 78, 1);
+    assert_eq!(bytes_read(&mut client, 1), [1_000_003]);
+    release.send(()).unwrap();
+    assert_eq!(bytes_read(&mut client, 1), [1_000_002]);
+}
