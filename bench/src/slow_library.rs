@@ -130,6 +130,7 @@ pub static TABLE: FnTable = FnTable {
     ext_write_zeroes: None,
     ext_trim: None,
     ext_query_extents: None,
+    ext_get_file_range: None,
     ext_get_property: None,
     ..ENGINE
 };

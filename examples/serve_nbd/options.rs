@@ -242,6 +242,12 @@ pub(crate) struct LimitOptions {
     /// Ask the machines of silent TCP clients whether they are still there; 0 never does
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     pub(crate) keepalive: Duration,
+    /// Look for the next request of a client that asks fast for so long before sleeping; 0 never does
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = 50)]
+    pub(crate) polling: u32,
+    /// Read what is sent from read-only disks, also where the system could send it from its cache
+    #[arg(long)]
+    pub(crate) no_sendfile: bool,
     /// Offer no structured replies, as old servers; for tests of clients
     #[arg(long, hide = true)]
     pub(crate) no_sr: bool,
@@ -272,6 +278,8 @@ impl LimitOptions {
         limits.idle_timeout = unless_zero(self.idle_timeout);
         limits.write_timeout = unless_zero(self.write_timeout);
         limits.keepalive = unless_zero(self.keepalive);
+        limits.polling = Duration::from_micros(self.polling.into());
+        limits.send_files = !self.no_sendfile;
         limits
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use disk_units::{Sector, SectorCount, SectorRange};
 use parking_lot::{RwLock, RwLockReadGuard};
 use vixdisklib_sys::VixError;
-use vmdk_engine::{ByteLen, Disk, DiskInfo, DiskKind, MapExtent, OpenOptions, ZeroMode};
+use vmdk_engine::{ByteLen, Disk, DiskInfo, DiskKind, FileRange, MapExtent, OpenOptions, ZeroMode};
 
 use crate::blocks::ChunkQuery;
 use crate::error::Failure;
@@ -225,6 +225,15 @@ impl OpenDisk {
                 .extents(range)
                 .take(limit)
                 .collect::<Result<_, _>>()
+                .map_err(|error| self.explain(&error))
+        })
+    }
+
+    /// The sectors at the front of `range` that lie in a file as they are.
+    pub(crate) fn file_range(&self, range: SectorRange) -> Result<Option<FileRange>, Failure> {
+        self.with_engine(|engine| {
+            engine
+                .file_range(range)
                 .map_err(|error| self.explain(&error))
         })
     }

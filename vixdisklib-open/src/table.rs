@@ -80,6 +80,7 @@ pub const fn table_of<const MAJOR: u32>() -> FnTable {
         ext_write_zeroes: Some(ext::write_zeroes),
         ext_trim: Some(ext::trim),
         ext_query_extents: Some(ext::query_extents),
+        ext_get_file_range: Some(ext::get_file_range),
         ext_get_property: Some(ext::get_property),
     }
 }

@@ -9,7 +9,7 @@ use common::*;
 use vixdisklib_open::TABLE;
 use vixdisklib_sys::{
     VixDiskLibConnectParams, VixDiskLibConnection, VixDiskLibDiskType, VixDiskLibExtExtent,
-    VixDiskLibHandle, VixError,
+    VixDiskLibExtFileRange, VixDiskLibHandle, VixError,
 };
 
 const SPARSE: VixDiskLibDiskType = VixDiskLibDiskType::VIXDISKLIB_DISK_MONOLITHIC_SPARSE;
@@ -22,6 +22,7 @@ fn calls_with_disk(disk: VixDiskLibHandle) -> Vec<(&'static str, VixError)> {
     let (mut size, mut value) = (0_usize, 0_u64);
     let (mut info, mut list) = (null_mut(), null_mut());
     let mut extent = VixDiskLibExtExtent::default();
+    let mut file_range = VixDiskLibExtFileRange::default();
     unsafe extern "C" fn never(_: *mut c_void, _: VixError) {
         std::process::abort();
     }
@@ -56,6 +57,7 @@ fn calls_with_disk(disk: VixDiskLibHandle) -> Vec<(&'static str, VixError)> {
         "zeroes" = table.ext_write_zeroes.expect("there")(disk, 0, 1, 1);
         "trim" = table.ext_trim.expect("there")(disk, 0, 1);
         "extents" = table.ext_query_extents.expect("there")(disk, 0, 1, &raw mut extent, 1, &raw mut size);
+        "file range" = table.ext_get_file_range.expect("there")(disk, 0, 1, &raw mut file_range);
         "property" = table.ext_get_property.expect("there")(
             disk, vixdisklib_sys::VixDiskLibExtProperty(1), &raw mut value
         );
@@ -187,6 +189,7 @@ fn null_gives_a_code() {
         TABLE.check_repair.expect("there")(connection, null(), 0);
         TABLE.ext_query_extents.expect("there")(disk, 0, 1, null_mut(), 8, &raw mut size);
         TABLE.ext_query_extents.expect("there")(disk, 0, 1, null_mut(), 8, null_mut());
+        TABLE.ext_get_file_range.expect("there")(disk, 0, 1, null_mut());
         TABLE.ext_get_property.expect("there")(disk, vixdisklib_sys::VixDiskLibExtProperty(1), null_mut());
     }
     assert!(handle.is_null());

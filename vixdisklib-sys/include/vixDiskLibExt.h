@@ -42,6 +42,16 @@ typedef struct {
    uint32 depth;
 } VixDiskLibExtExtent;
 
+/** Where sectors lie in a file as plain bytes. */
+typedef struct {
+   /** Length in sectors of what lies there, counted from the first one that was asked for; never 0. */
+   uint64 length;
+   /** Position of its first byte in the file. */
+   uint64 position;
+   /** A descriptor of the file, open for reading, the caller's to close. Its own position belongs to nobody. */
+   int fd;
+} VixDiskLibExtFileRange;
+
 /** What `VixDiskLibExt_GetProperty` can tell. */
 typedef enum {
    /** 1 if calls on one handle may run in parallel, 0 if not. */
@@ -67,6 +77,15 @@ VixError
 VixDiskLibExt_QueryExtents(VixDiskLibHandle diskHandle, VixDiskLibSectorType startSector,
                            VixDiskLibSectorType numSectors, VixDiskLibExtExtent *extents, size_t maxExtents,
                            size_t *numExtents);
+
+/**
+ * Where the sectors from `startSector` on lie in a file, for callers who can pass bytes on without reading them. Tells of
+ * `numSectors` sectors at most, and of fewer where those behind lie elsewhere. `VIX_E_NOT_SUPPORTED` where they have to be
+ * read: holes, compressed data, disks that are open for writing, remote disks, systems without such descriptors.
+ */
+VixError
+VixDiskLibExt_GetFileRange(VixDiskLibHandle diskHandle, VixDiskLibSectorType startSector,
+                           VixDiskLibSectorType numSectors, VixDiskLibExtFileRange *range);
 
 /** Value of a property of an open disk; `VIX_E_NOT_SUPPORTED` for a property that the library does not know. */
 VixError

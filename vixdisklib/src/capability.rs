@@ -4,8 +4,9 @@ use vixdisklib_sys::FnTable;
 
 /// What the library behind a [`Library`](crate::Library) or a disk offers beyond the calls that every one has.
 ///
-/// The embedded engine has all of it. VDDK has no call for the last four: zeroes are then written, nothing is
-/// trimmed, extents come in chunks of at least 128 sectors, and requests on one disk go one after another.
+/// The embedded engine has all of it. VDDK has no call for the last five: zeroes are then written, nothing is
+/// trimmed, extents come in chunks of at least 128 sectors, what is sent is read first, and requests on one disk go one
+/// after another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
@@ -19,6 +20,8 @@ pub struct Capabilities {
     pub trim: bool,
     /// Extents are exact to the sector, up to the end of the disk.
     pub exact_extents: bool,
+    /// It can be asked in which file sectors lie as they are.
+    pub file_ranges: bool,
     /// Calls on one disk may run in parallel. Known of an open disk only.
     pub parallel_io: bool,
 }
@@ -32,6 +35,7 @@ impl Capabilities {
             write_zeroes: table.ext_write_zeroes.is_some(),
             trim: table.ext_trim.is_some(),
             exact_extents: table.ext_query_extents.is_some(),
+            file_ranges: table.ext_get_file_range.is_some(),
             parallel_io: false,
         }
     }

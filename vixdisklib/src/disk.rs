@@ -18,6 +18,7 @@ use crate::connection::{Connection, OpenFlags};
 use crate::database::Database;
 use crate::error::Result;
 use crate::extents::{ChunkSize, Chunks, Extent, ExtentDetail, ExtentSource as _, Extents};
+use crate::file_range::FileRange;
 use crate::info::DiskInfo;
 use crate::shared::SharedDisk;
 use crate::transport::Transport;
@@ -230,6 +231,18 @@ impl Disk {
     #[doc(alias = "VixDiskLibExt_Trim")]
     pub fn trim(&self, range: SectorRange) -> Result<()> {
         self.open.trim(range)
+    }
+
+    /// Where the sectors at the front of `range` lie in a file as they are, as many as lie there together, so that they can
+    /// be sent without reading them (`sendfile` of Linux).
+    ///
+    /// `None` where they have to be read: holes, zeros, compressed data, disks that are open for writing, remote disks,
+    /// libraries without [`Capabilities::file_ranges`]; also where reading fails, which then tells why. The file
+    /// stays open, and locked as it was, until it is dropped, also when the disk is closed before.
+    #[doc(alias = "VixDiskLibExt_GetFileRange")]
+    #[must_use]
+    pub fn file_range(&self, range: SectorRange) -> Option<FileRange> {
+        self.open.file_range(range)
     }
 
     /// The extents of a range as fine as the library can tell: to the sector with

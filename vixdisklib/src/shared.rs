@@ -12,6 +12,7 @@ use crate::capability::Capabilities;
 use crate::disk::{Disk, Facts, OpenDisk, ZeroMode};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::extents::{ChunkSize, Chunks, Extent, ExtentDetail, ExtentSource, Extents};
+use crate::file_range::FileRange;
 use crate::info::DiskInfo;
 use crate::transport::Transport;
 use crate::worker::Worker;
@@ -250,6 +251,16 @@ impl SharedDisk {
             Access::Queued(worker) => {
                 self.run(worker, Operation::Trim, move |disk| disk.trim(range))
             }
+        }
+    }
+
+    /// As [`Disk::file_range`]; of a library whose calls may not run in parallel always `None`, as those who ask want to be
+    /// faster than reading is.
+    #[must_use]
+    pub fn file_range(&self, range: SectorRange) -> Option<FileRange> {
+        match &*self.access {
+            Access::Direct(disk) => disk.0.file_range(range),
+            Access::Queued(_) => None,
         }
     }
 

@@ -8,21 +8,24 @@ mod layers;
 mod open;
 
 use std::collections::HashSet;
+use std::io;
 use std::mem;
 use std::path::Path;
 use std::sync::Arc;
 
-use disk_units::{Sector, SectorCount, SectorRange};
+use disk_units::{ByteLen, Sector, SectorCount, SectorRange};
 
 use crate::descriptor::ContentMark;
-use crate::error::{Cause, Error, ErrorKind};
+use crate::error::{Cause, Error, ErrorKind, IoFault};
 use crate::extent::{Below, ZeroMode};
+use crate::file_range::{FileRange, Located};
 use crate::gate::{FileIdentity, OpenGate};
 use crate::geometry::Geometry;
 use crate::info::{Adapter, DiskInfo};
 use crate::link::Link;
 use crate::map::Allocation;
 use crate::progress::Watcher;
+use crate::storage::Storage;
 use crate::units::{part_of, range_of};
 
 pub(crate) use layers::Layers;
@@ -48,6 +51,32 @@ enum UnknownSectors {
 impl Cause for UnknownSectors {
     fn kind(&self) -> ErrorKind {
         ErrorKind::ParentNotFound
+    }
+}
+
+/// The file with these sectors, if there is a file and it has them all.
+fn share(
+    storage: &dyn Storage,
+    position: ByteLen,
+    range: SectorRange,
+) -> Result<Option<FileRange>, Error> {
+    let failed = |error| IoFault::new("asking for the file itself", error);
+    let end = range
+        .count()
+        .bytes()
+        .and_then(|length| position.checked_add(length));
+    if end.is_none_or(|end| storage.len().is_ok_and(|len| len < end)) {
+        // Reading tells what is wrong.
+        return Ok(None);
+    }
+    match storage.share() {
+        Ok(file) => Ok(Some(FileRange {
+            file,
+            position,
+            range,
+        })),
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(None),
+        Err(error) => Err(failed(error).into()),
     }
 }
 
@@ -153,6 +182,22 @@ impl Chain {
         let mut holes = Vec::new();
         self.leaf.read(start, buf, &mut holes)?;
         self.parents.fill(holes, start, buf)
+    }
+
+    /// The sectors at the front of `range`, which is not empty, if they lie in a file as they are.
+    pub(crate) fn file_range(&self, mut range: SectorRange) -> Result<Option<FileRange>, Error> {
+        for link in self.links() {
+            match link.locate(range).map_err(|error| error.at(link.path()))? {
+                Located::At {
+                    storage,
+                    position,
+                    range,
+                } => return share(storage, position, range).map_err(|error| error.at(link.path())),
+                Located::Below(hole) => range = hole,
+                Located::Elsewhere => break,
+            }
+        }
+        Ok(None)
     }
 
     pub(crate) fn write(&self, start: Sector, buf: &[u8]) -> Result<(), Error> {

@@ -12,6 +12,7 @@ use disk_units::{SECTOR_SIZE, Sector, SectorCount, SectorRange};
 use crate::chain::Chain;
 use crate::error::{Error, Operation, Refusal};
 use crate::extent::ZeroMode;
+use crate::file_range::FileRange;
 use crate::info::DiskInfo;
 use crate::link::Link;
 use crate::map::Extents;
@@ -136,6 +137,26 @@ impl Disk {
         let range = range_of(start, buf);
         request
             .and_then(|()| self.chain.read(start, buf))
+            .map_err(|error| self.described(error, Operation::Read, range))
+    }
+
+    /// The sectors at the front of `range`, as many as lie together in one file as plain bytes, so that they can be
+    /// passed on without reading them here (`sendfile` of Linux).
+    ///
+    /// `None` for holes, zeros and compressed grains, for storage that is no file, for an empty range, and for a disk that
+    /// is open for writing, whose files may change before the bytes are sent. The file stays open when the disk is
+    /// closed, and so does its lock.
+    ///
+    /// # Errors
+    /// As [`Disk::read_at`].
+    pub fn file_range(&self, range: SectorRange) -> Result<Option<FileRange>, Error> {
+        self.check_range(range)
+            .and_then(|()| {
+                if range.is_empty() || self.is_writable {
+                    return Ok(None);
+                }
+                self.chain.file_range(range)
+            })
             .map_err(|error| self.described(error, Operation::Read, range))
     }
 

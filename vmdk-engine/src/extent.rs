@@ -25,6 +25,7 @@ use std::fmt;
 use disk_units::{Sector, SectorCount, SectorRange};
 
 use crate::error::{Error, Refusal};
+use crate::file_range::Located;
 use crate::map::Allocation;
 use crate::progress::Work;
 
@@ -76,6 +77,11 @@ pub(crate) trait Extent: fmt::Debug + Send + Sync {
 
     /// What is allocated in `range`: runs in order, without a gap; neighbours may be alike.
     fn map<'a>(&'a self, range: SectorRange) -> Box<dyn Iterator<Item = MapRun> + Send + 'a>;
+
+    /// What is at the front of `range`, which is not empty: sectors that lie in a file as they are, or none.
+    fn locate(&self, _range: SectorRange) -> Result<Located<'_>, Error> {
+        Ok(Located::Elsewhere)
+    }
 
     /// Writes `buf`, whole sectors, at `start`.
     fn write(&self, _start: Sector, _buf: &[u8], _below: &dyn Below) -> Result<(), Error> {

@@ -17,6 +17,7 @@ use crate::descriptor_file::DescriptorFile;
 use crate::error::{Error, Refusal};
 use crate::extent::cache::TableCache;
 use crate::extent::{Below, Extent, MapRun, ZeroMode};
+use crate::file_range::Located;
 use crate::fuse::Fuse;
 use crate::gate::{FileIdentity, OpenGate};
 use crate::info::DiskKind;
@@ -144,6 +145,16 @@ impl Link {
         }
         buf.fill(0);
         Ok(())
+    }
+
+    /// What the link has at the front of `range`, which is not empty.
+    pub(crate) fn locate(&self, range: SectorRange) -> Result<Located<'_>, Error> {
+        let Some((placed, piece)) = self.pieces(range).next() else {
+            return Ok(Located::Elsewhere);
+        };
+        let found = placed.extent.locate(piece);
+        let found = found.map_err(|error| placed.named(error))?;
+        Ok(found.map_range(|range| shifted(range, placed.range.start())))
     }
 
     pub(crate) fn write(

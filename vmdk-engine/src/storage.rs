@@ -9,6 +9,7 @@ mod memory;
 pub(crate) mod pool;
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 
@@ -99,6 +100,14 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// # Errors
     /// What the operating system reports.
     fn has_holes(&self) -> io::Result<bool>;
+
+    /// The file itself, on a descriptor of its own, for whoever wants to send what is in it without reading it.
+    ///
+    /// # Errors
+    /// `Unsupported`, as by default, where there is no file; or what the operating system reports.
+    fn share(&self) -> io::Result<File> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Takes the advisory lock that keeps everybody else out, until the storage is dropped; `false` if another storage has it.
     ///

@@ -30,6 +30,7 @@ pub(crate) static TABLE: FnTable = FnTable {
     ext_write_zeroes: None,
     ext_trim: None,
     ext_query_extents: None,
+    ext_get_file_range: None,
     ext_get_property: None,
     ..ENGINE
 };

@@ -52,5 +52,6 @@ pub(crate) static TABLE: FnTable = FnTable {
     ext_write_zeroes: Some(ext::ext_write_zeroes),
     ext_trim: Some(ext::ext_trim),
     ext_query_extents: Some(ext::ext_query_extents),
+    ext_get_file_range: Some(ext::ext_get_file_range),
     ext_get_property: Some(ext::ext_get_property),
 };

@@ -1,9 +1,12 @@
 //! The functions of `vixDiskLibExt.h`.
 
+use std::os::fd::IntoRawFd as _;
+
 use vixdisklib_sys::{
     VIXDISKLIBEXT_EXTENT_ALLOCATED, VIXDISKLIBEXT_EXTENT_ZERO, VIXDISKLIBEXT_ZERO_FAST_ONLY,
     VIXDISKLIBEXT_ZERO_MAY_FREE, VIXDISKLIBEXT_ZERO_MUST_ALLOCATE, VixDiskLibExtExtent,
-    VixDiskLibExtProperty, VixDiskLibHandle, VixDiskLibSectorType, VixError,
+    VixDiskLibExtFileRange, VixDiskLibExtProperty, VixDiskLibHandle, VixDiskLibSectorType,
+    VixError,
 };
 use vmdk_engine::{Allocation, MapExtent, ZeroMode};
 
@@ -79,6 +82,32 @@ pub(crate) unsafe extern "C" fn query_extents(
             unsafe { place.write(ext_extent(extent)) };
         }
         *number = found.len();
+        Ok(())
+    })
+}
+
+/// `VixDiskLibExt_GetFileRange`.
+///
+/// # Safety
+/// The contract of [`abi`](super).
+pub(crate) unsafe extern "C" fn get_file_range(
+    disk: VixDiskLibHandle,
+    start: VixDiskLibSectorType,
+    count: VixDiskLibSectorType,
+    range: *mut VixDiskLibExtFileRange,
+) -> VixError {
+    call("VixDiskLibExt_GetFileRange", || {
+        // SAFETY: the contract of `abi`, for a pointer to a result.
+        let output = unsafe { pointer::output(range, "range") }?;
+        let disk = current()?.disk(handle(disk))?;
+        let found = disk.file_range(disk.range(start, count)?)?;
+        // Not worth a line in the log: callers ask before every read.
+        let found = found.ok_or(Failure::silent(VixError::NOT_SUPPORTED))?;
+        output.write(VixDiskLibExtFileRange {
+            length: found.range.count().get(),
+            position: found.position.get(),
+            fd: found.file.into_raw_fd(),
+        });
         Ok(())
     })
 }

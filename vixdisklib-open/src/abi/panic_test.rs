@@ -118,6 +118,7 @@ fn every_function_turns_a_panic_into_a_failure() {
             ext_write_zeroes(null_mut(), 0, 0, 0);
             ext_trim(null_mut(), 0, 0);
             ext_query_extents(null_mut(), 0, 0, null_mut(), 0, null_mut());
+            ext_get_file_range(null_mut(), 0, 0, null_mut());
             ext_get_property(
                 null_mut(), VixDiskLibExtProperty::VIXDISKLIBEXT_PROPERTY_PARALLEL_IO, null_mut()
             );

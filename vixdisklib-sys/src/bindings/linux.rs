@@ -608,6 +608,29 @@ const _: () = {
     ["Offset of field: VixDiskLibExtExtent::depth"]
         [::core::mem::offset_of!(VixDiskLibExtExtent, depth) - 20usize];
 };
+/// Where sectors lie in a file as plain bytes.
+#[repr(C)]
+#[derive(Default, Copy, Clone, PartialEq, Eq, Debug)]
+pub struct VixDiskLibExtFileRange {
+    /// Length in sectors of what lies there, counted from the first one that was asked for; never 0.
+    pub length: u64,
+    /// Position of its first byte in the file.
+    pub position: u64,
+    /// A descriptor of the file, open for reading, the caller's to close. Its own position belongs to nobody.
+    pub fd: ::core::ffi::c_int,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of VixDiskLibExtFileRange"][::core::mem::size_of::<VixDiskLibExtFileRange>() - 24usize];
+    ["Alignment of VixDiskLibExtFileRange"]
+        [::core::mem::align_of::<VixDiskLibExtFileRange>() - 8usize];
+    ["Offset of field: VixDiskLibExtFileRange::length"]
+        [::core::mem::offset_of!(VixDiskLibExtFileRange, length) - 0usize];
+    ["Offset of field: VixDiskLibExtFileRange::position"]
+        [::core::mem::offset_of!(VixDiskLibExtFileRange, position) - 8usize];
+    ["Offset of field: VixDiskLibExtFileRange::fd"]
+        [::core::mem::offset_of!(VixDiskLibExtFileRange, fd) - 16usize];
+};
 impl VixDiskLibExtProperty {
     /// 1 if calls on one handle may run in parallel, 0 if not.
     pub const VIXDISKLIBEXT_PROPERTY_PARALLEL_IO: VixDiskLibExtProperty = VixDiskLibExtProperty(1);

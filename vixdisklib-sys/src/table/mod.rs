@@ -9,8 +9,8 @@ use std::fmt;
 use crate::{
     Bool, VixDiskLibBlockList, VixDiskLibCompletionCB, VixDiskLibConnectParams,
     VixDiskLibConnection, VixDiskLibCreateParams, VixDiskLibDiskType, VixDiskLibExtExtent,
-    VixDiskLibExtProperty, VixDiskLibGenericLogFunc, VixDiskLibHandle, VixDiskLibInfo,
-    VixDiskLibProgressFunc, VixDiskLibSectorType, VixError,
+    VixDiskLibExtFileRange, VixDiskLibExtProperty, VixDiskLibGenericLogFunc, VixDiskLibHandle,
+    VixDiskLibInfo, VixDiskLibProgressFunc, VixDiskLibSectorType, VixError,
 };
 
 pub use observe::{Observer, Outcome};
@@ -340,6 +340,13 @@ crate::fn_table! {
             extents: *mut VixDiskLibExtExtent,
             max_extents: usize,
             num_extents: *mut usize,
+        ) -> VixError;
+        /// Where sectors lie in a file as plain bytes.
+        "vixdisklib 0.1" ext_get_file_range = VixDiskLibExt_GetFileRange(
+            handle: VixDiskLibHandle,
+            start: VixDiskLibSectorType,
+            count: VixDiskLibSectorType,
+            range: *mut VixDiskLibExtFileRange,
         ) -> VixError;
         /// Value of a property of an open disk.
         "vixdisklib 0.1" ext_get_property = VixDiskLibExt_GetProperty(

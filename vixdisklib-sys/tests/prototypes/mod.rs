@@ -211,6 +211,12 @@ unsafe extern "C" {
         maxExtents: usize,
         numExtents: *mut usize,
     ) -> VixError;
+    pub fn VixDiskLibExt_GetFileRange(
+        diskHandle: VixDiskLibHandle,
+        startSector: VixDiskLibSectorType,
+        numSectors: VixDiskLibSectorType,
+        range: *mut VixDiskLibExtFileRange,
+    ) -> VixError;
     pub fn VixDiskLibExt_GetProperty(
         diskHandle: VixDiskLibHandle,
         property: VixDiskLibExtProperty,
@@ -280,6 +286,8 @@ pub fn assign(table: &mut FnTable) {
     table.ext_trim = (VixDiskLibExt_Trim as unsafe extern "C" fn(_, _, _) -> _).into();
     table.ext_query_extents =
         (VixDiskLibExt_QueryExtents as unsafe extern "C" fn(_, _, _, _, _, _) -> _).into();
+    table.ext_get_file_range =
+        (VixDiskLibExt_GetFileRange as unsafe extern "C" fn(_, _, _, _) -> _).into();
     table.ext_get_property =
         (VixDiskLibExt_GetProperty as unsafe extern "C" fn(_, _, _) -> _).into();
 }

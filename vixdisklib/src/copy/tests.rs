@@ -342,6 +342,7 @@ const VDDK_COPY: FnTable = FnTable {
     ext_write_zeroes: None,
     ext_trim: None,
     ext_query_extents: None,
+    ext_get_file_range: None,
     ext_get_property: None,
     ..TABLE
 };

@@ -33,6 +33,7 @@ use crate::capability::Capabilities;
 use crate::connection::{Connection, OpenFlags};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::extents::{BlockQuery, ChunkSize, Extent, ExtentDetail, ExtentSource, query_exact};
+use crate::file_range::{self, FileRange};
 use crate::info::DiskInfo;
 use crate::transport::Transport;
 
@@ -281,6 +282,18 @@ impl OpenDisk {
         // SAFETY: the handle is open, the range lies inside the disk.
         self.call(operation, |handle| unsafe { trim(handle, first, count) })
             .map_err(|error| error.with_range(range))
+    }
+
+    /// Where the front of `range` lies in a file as it is.
+    pub(crate) fn file_range(&self, range: SectorRange) -> Option<FileRange> {
+        let operation = Operation::Read;
+        if range.is_empty() || !self.facts.capabilities.file_ranges {
+            return None;
+        }
+        self.may_block(operation).ok()?;
+        self.settle_for_blocking();
+        let range = self.facts.check(operation, Some(range)).ok()?;
+        file_range::query(self.api, self.handle.0, range)
     }
 
     /// How well the extents are known; may ask the library, once.

@@ -16,21 +16,23 @@ mod extent_map;
 mod group_flush;
 mod mapped;
 mod range_lock;
+mod resident;
 mod runs;
 mod sectors;
 
 use disk_units::{ByteLen, SectorCount, SectorRange};
 
-use self::bytewise::{Bytewise, touched};
+use self::bytewise::{Bytewise, SECTOR_BYTES, touched};
 use self::context::{Context, Contexts, in_bytes, visit_changed};
 use self::extent_map::ExtentMap;
 use self::group_flush::GroupFlush;
 use self::mapped::Mapped;
+use self::resident::is_resident;
 use self::sectors::Sectors;
 use super::export::{
     BlockState, BlockVisitor, ContextVisitor, ErrorNumber, Export, ExportError, ZeroRequest,
 };
-use crate::{ChangedAreas, Error, ErrorKind, Operation, Result, SharedDisk};
+use crate::{ChangedAreas, Error, ErrorKind, FileRange, Operation, Result, SharedDisk};
 
 /// The longest name of a bitmap in bytes: the name of its context has at most 4096.
 const MAX_BITMAP_NAME: usize = 4000;
@@ -167,6 +169,20 @@ impl Export for DiskExport {
 
     fn read_at(&self, offset: ByteLen, buf: &mut [u8]) -> Result<(), ExportError> {
         self.disk.read_at(offset, buf)
+    }
+
+    fn file_range(&self, offset: ByteLen, length: ByteLen) -> Option<FileRange> {
+        let sectors = touched(offset, length);
+        let skipped = offset.get() % SECTOR_BYTES;
+        let found = self.disk().file_range(sectors)?;
+        // Sectors at the ends that the client wants a part of.
+        let wanted = found.length.get().checked_sub(skipped)?.min(length.get());
+        let wanted = FileRange {
+            file: found.file,
+            position: found.position.checked_add(ByteLen::new(skipped))?,
+            length: ByteLen::new(wanted),
+        };
+        is_resident(&wanted).then_some(wanted)
     }
 
     fn write_at(&self, offset: ByteLen, buf: &[u8]) -> Result<(), ExportError> {

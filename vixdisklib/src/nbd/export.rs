@@ -5,6 +5,8 @@ use std::ops::ControlFlow;
 
 use disk_units::ByteLen;
 
+use crate::FileRange;
+
 /// A disk as NBD sees it: a run of bytes that several threads use at once.
 ///
 /// The server checks every request before it calls: ranges lie inside [`size`](Export::size) and are not empty,
@@ -76,6 +78,16 @@ pub trait Export: Send + Sync {
     /// # Errors
     /// Any error; the client gets nothing of `buf` then.
     fn read_at(&self, offset: ByteLen, buf: &mut [u8]) -> Result<(), ExportError>;
+
+    /// Where the bytes at the front of `length` bytes from `offset` lie in a file as they are, for a server that sends them
+    /// without reading them. `None`, as unless overridden, where they have to be [read](Export::read_at).
+    ///
+    /// Asked only if [`is_read_only`](Export::is_read_only) says so: what is in the file must not change while it is on
+    /// its way to the client.
+    fn file_range(&self, offset: ByteLen, length: ByteLen) -> Option<FileRange> {
+        let _ = (offset, length);
+        None
+    }
 
     /// Writes `buf` at `offset`. Durable only after the next [`flush`](Export::flush).
     ///

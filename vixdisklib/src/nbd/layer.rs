@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use disk_units::ByteLen;
 
+use crate::FileRange;
+
 use super::export::{BlockVisitor, ContextVisitor, Export, ExportError, ZeroRequest};
 
 /// An export that shows another one in part, or does something before data passes: holds it back, counts it, refuses
@@ -95,6 +97,14 @@ impl<L: Layer> Export for L {
     fn read_at(&self, offset: ByteLen, buf: &mut [u8]) -> Result<(), ExportError> {
         self.before_read(offset, ByteLen::new(buf.len() as u64))?;
         self.below().read_at(self.place(offset), buf)
+    }
+
+    /// What is sent from a file is read, too, as far as a layer is concerned.
+    fn file_range(&self, offset: ByteLen, length: ByteLen) -> Option<FileRange> {
+        let found = self.below().file_range(self.place(offset), length)?;
+        // Reading tells what is wrong.
+        self.before_read(offset, found.length).ok()?;
+        Some(found)
     }
 
     fn write_at(&self, offset: ByteLen, buf: &[u8]) -> Result<(), ExportError> {
@@ -194,6 +204,13 @@ mod tests {
         fn flush(&self) -> Result<(), ExportError> {
             Ok(())
         }
+        fn file_range(&self, offset: ByteLen, length: ByteLen) -> Option<FileRange> {
+            Some(FileRange {
+                file: tempfile::tempfile().ok()?,
+                position: offset,
+                length,
+            })
+        }
         fn knows_zeroes(&self) -> bool {
             true
         }
@@ -229,6 +246,29 @@ mod tests {
         assert!(layer.is_read_only() && layer.can_trim() && layer.knows_zeroes());
         assert_eq!(layer.preferred_block(), ByteLen::new(1 << 20));
         assert_eq!(layer.contexts(), ["x-own:a"]);
+    }
+
+    /// Shows what is behind so many bytes.
+    struct Behind(u64, Odd);
+
+    impl Layer for Behind {
+        type Below = Odd;
+
+        fn below(&self) -> &Odd {
+            &self.1
+        }
+        fn place(&self, offset: ByteLen) -> ByteLen {
+            ByteLen::new(self.0 + offset.get())
+        }
+    }
+
+    #[test]
+    fn what_lies_in_a_file_passes_layers_too() {
+        let (at, length) = (ByteLen::new(5), ByteLen::new(3));
+        let layer = Behind(7, Odd(Vec::new()));
+        let found = layer.file_range(at, length).unwrap();
+        assert_eq!((found.position, found.length), (ByteLen::new(12), length));
+        assert!(Refusal(layer).file_range(at, length).is_none());
     }
 
     #[test]

@@ -9,6 +9,8 @@ mod listener;
 mod metrics_socket;
 mod pace;
 mod pipe_pair;
+mod polling;
+mod socket;
 mod start;
 mod stream;
 mod supervisor;

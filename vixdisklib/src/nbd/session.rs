@@ -3,6 +3,7 @@
 mod budget;
 mod buffer;
 mod context;
+mod data;
 mod execute;
 mod handshake;
 mod holes;
@@ -19,7 +20,9 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod transmission;
+mod zeroes;
 
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,8 +39,25 @@ pub(super) trait ByteStream: Sync {
     /// Reads what is there, at least one byte; 0 means that the client will send no more.
     fn read(&self, buf: &mut [u8]) -> io::Result<usize>;
 
-    /// Writes some of `slices`.
+    /// Writes some of `slices`. A stream that [tells stalls](Self::tells_stalls) fails with `WouldBlock` when the
+    /// client has taken nothing for a moment; whoever calls goes on then.
     fn write_vectored(&self, slices: &[io::IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Whether sending tells when the client takes nothing for a moment. It may change once, when encryption begins.
+    fn tells_stalls(&self) -> bool {
+        false
+    }
+
+    /// Whether [`send_file`](Self::send_file) is a good way to send. It may change once, when encryption begins.
+    fn sends_files(&self) -> bool {
+        false
+    }
+
+    /// Sends some of `length` bytes of `file` from `position`, which never pass through the memory of the program; 0 if the
+    /// file ends there. Fails as [`write_vectored`](Self::write_vectored).
+    fn send_file(&self, _file: &File, _position: u64, _length: usize) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Ends both directions: what waits in the other calls returns.
     fn close(&self);

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
-use vixdisklib::{ChunkSize, SectorRange};
+use vixdisklib::{ChunkSize, OpenFlags, SectorRange};
 
 use crate::subject::{contents, on_every_backend, range};
 use crate::support::pattern;
@@ -83,6 +83,44 @@ fn what_a_library_does_not_know_counts_as_data() {
         }
         if subject.release == Some(6.5) {
             assert!(!can.allocated_blocks);
+        }
+    });
+}
+
+#[test]
+fn what_lies_in_a_file_is_what_reading_gives() {
+    let bytes = pattern(100);
+    on_every_backend(|subject| {
+        let (_folder, writable) = subject.disk(&bytes);
+        assert!(
+            writable.file_range(range(0, 100)).is_none(),
+            "it may change"
+        );
+        drop(writable);
+        let (_folder, disk) = subject.disk_with(&bytes, OpenFlags::READ_ONLY);
+        let whole = disk.file_range(range(0, 100));
+        assert_eq!(whole.is_some(), disk.capabilities().file_ranges);
+        assert!(disk.file_range(range(0, 0)).is_none());
+        assert!(disk.file_range(range(99, 2)).is_none(), "past the end");
+        let parallel = disk.capabilities().parallel_io;
+        let part = disk.file_range(range(7, 20));
+        let disk = disk.into_shared().expect("shared");
+        assert_eq!(
+            disk.file_range(range(7, 20)).is_some(),
+            whole.is_some() && parallel
+        );
+        drop(disk);
+        // What was handed out outlives the disk.
+        for (found, start, count) in [(whole, 0, 100), (part, 7, 20)] {
+            let Some(found) = found else { continue };
+            assert_eq!(found.length.get(), count as u64 * 512);
+            let mut read = bytes[start * 512..][..count * 512].to_vec();
+            read.fill(0);
+            found
+                .file
+                .read_exact_at(&mut read, found.position.get())
+                .expect("there");
+            assert!(read == bytes[start * 512..][..read.len()]);
         }
     });
 }

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use super::{Below, Extent, MapRun, ZeroMode};
 use crate::error::{Cause, Error, ErrorKind, IoFault, Refusal};
+use crate::file_range::Located;
 use crate::fuse::Fuse;
 use crate::map::Allocation;
 use crate::progress::Work;
@@ -99,6 +100,14 @@ impl Extent for FlatExtent {
         self.storage
             .read_exact_at(buf, range.start)
             .map_err(|error| IoFault::new("the file cannot be read", error).into())
+    }
+
+    fn locate(&self, range: SectorRange) -> Result<Located<'_>, Error> {
+        Ok(Located::At {
+            storage: &*self.storage,
+            position: self.in_file(range).start,
+            range,
+        })
     }
 
     fn map<'a>(&'a self, range: SectorRange) -> Box<dyn Iterator<Item = MapRun> + Send + 'a> {

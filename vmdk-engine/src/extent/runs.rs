@@ -10,6 +10,7 @@ use disk_units::{Sector, SectorCount, SectorRange};
 
 use super::MapRun;
 use crate::error::{Cause, Error, ErrorKind, IoFault};
+use crate::file_range::Located;
 use crate::map::Allocation;
 use crate::storage::Storage;
 use crate::units::{GrainSize, byte_position, take_front_mut};
@@ -192,6 +193,23 @@ impl<'a, T: Lookup> Runs<'a, T> {
                 };
                 (run.range, state)
             })
+        })
+    }
+
+    /// Where the first of them lies; see [`Extent::locate`](super::Extent::locate).
+    pub(crate) fn locate(mut self, storage: &dyn Storage) -> Result<Located<'_>, Error> {
+        let are_records = self.tables.are_records();
+        let Some(Run { range, place }) = self.next().transpose()? else {
+            return Ok(Located::Elsewhere);
+        };
+        Ok(match place {
+            Place::Unallocated => Located::Below(range),
+            Place::At(place) if !are_records => Located::At {
+                storage,
+                position: byte_position(place),
+                range,
+            },
+            Place::At(_) | Place::Zeroed => Located::Elsewhere,
         })
     }
 

@@ -19,6 +19,7 @@ use super::directory::Directory;
 use super::runs::{Lookup, Place, Runs, TableError};
 use super::{Extent, MapRun};
 use crate::error::{Error, IoFault};
+use crate::file_range::Located;
 use crate::storage::Storage;
 use crate::units::{GrainSize, byte_position, is_zero, range_of};
 
@@ -210,6 +211,10 @@ impl Extent for SeSparseExtent {
 
     fn map<'a>(&'a self, range: SectorRange) -> Box<dyn Iterator<Item = MapRun> + Send + 'a> {
         Box::new(self.runs(range).map_runs())
+    }
+
+    fn locate(&self, range: SectorRange) -> Result<Located<'_>, Error> {
+        self.runs(range).locate(&*self.storage)
     }
 
     fn grain(&self) -> Option<SectorCount> {

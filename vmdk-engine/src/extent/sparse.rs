@@ -34,6 +34,7 @@ use super::runs::Place;
 use super::table::Tables;
 use super::{Below, Extent, MapRun, ZeroMode};
 use crate::error::{Error, IoFault, Refusal};
+use crate::file_range::Located;
 use crate::fuse::Fuse;
 use crate::layout::SPARSE_VERSION_AT;
 use crate::progress::Work;
@@ -234,6 +235,10 @@ impl Extent for SparseExtent {
 
     fn map<'a>(&'a self, range: SectorRange) -> Box<dyn Iterator<Item = MapRun> + Send + 'a> {
         Box::new(self.tables.runs(range).map_runs())
+    }
+
+    fn locate(&self, range: SectorRange) -> Result<Located<'_>, Error> {
+        self.tables.runs(range).locate(&*self.storage)
     }
 
     fn write(&self, start: Sector, mut buf: &[u8], below: &dyn Below) -> Result<(), Error> {

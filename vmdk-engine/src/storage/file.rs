@@ -137,6 +137,10 @@ impl Storage for FileStorage {
         Ok(metadata.blocks().saturating_mul(512) < metadata.len())
     }
 
+    fn share(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+
     fn try_lock(&self) -> io::Result<bool> {
         byte_locks::try_lock(&self.file, byte_locks::WRITER)
     }

@@ -10,6 +10,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -288,6 +289,10 @@ impl Storage for PooledStorage {
 
     fn has_holes(&self) -> io::Result<bool> {
         self.file()?.has_holes()
+    }
+
+    fn share(&self) -> io::Result<File> {
+        self.file()?.share()
     }
 
     fn try_lock(&self) -> io::Result<bool> {

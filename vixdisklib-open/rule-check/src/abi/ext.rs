@@ -1,7 +1,8 @@
 //! The extensions of `vixDiskLibExt.h`: they do not exist in VDDK, and follow the rules of its blocking calls.
 
 use vixdisklib_sys::{
-    VixDiskLibExtExtent, VixDiskLibExtProperty, VixDiskLibHandle, VixDiskLibSectorType, VixError,
+    VixDiskLibExtExtent, VixDiskLibExtFileRange, VixDiskLibExtProperty, VixDiskLibHandle,
+    VixDiskLibSectorType, VixError,
 };
 
 use super::engine;
@@ -88,6 +89,27 @@ pub(crate) unsafe extern "C" fn ext_query_extents(
                 num_extents
             ))
         },
+        |_, _, _| {},
+    )
+}
+
+/// # Safety
+/// The contract of [`abi`](super).
+pub(crate) unsafe extern "C" fn ext_get_file_range(
+    disk: VixDiskLibHandle,
+    start: VixDiskLibSectorType,
+    count: VixDiskLibSectorType,
+    range: *mut VixDiskLibExtFileRange,
+) -> VixError {
+    checked(
+        "Ext_GetFileRange",
+        Scope::Initialised,
+        format_args!("{disk:p}, {start}, {count}, {range:p}"),
+        |check| {
+            on_sectors(check, disk, start, count);
+            check.pointer("the place for the range", range);
+        },
+        |_| engine!(ext_get_file_range(disk, start, count, range)),
         |_, _, _| {},
     )
 }

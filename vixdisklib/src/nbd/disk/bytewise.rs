@@ -8,7 +8,7 @@ use crate::bytes::{Piece, pieces};
 use crate::nbd::ErrorNumber;
 use crate::nbd::export::{ExportError, ZeroRequest};
 
-const SECTOR_BYTES: u64 = SECTOR_SIZE as u64;
+pub(super) const SECTOR_BYTES: u64 = SECTOR_SIZE as u64;
 
 /// A disk of sectors, with access to single bytes.
 #[derive(Debug)]

@@ -1,5 +1,6 @@
 //! One connection as the byte stream of a session, encrypted or not.
 
+use std::fs::File;
 use std::io::{self, IoSlice};
 #[cfg(feature = "nbd-tls")]
 use std::sync::OnceLock;
@@ -42,6 +43,13 @@ impl Stream {
         self.channel.cut();
     }
 
+    fn is_encrypted(&self) -> bool {
+        #[cfg(feature = "nbd-tls")]
+        return self.encrypted.get().is_some();
+        #[cfg(not(feature = "nbd-tls"))]
+        false
+    }
+
     /// Tells the client that nothing more comes, if there is a way to.
     pub(super) fn say_goodbye(&self) {
         #[cfg(feature = "nbd-tls")]
@@ -69,6 +77,19 @@ impl ByteStream for Stream {
             return encrypted.write_vectored(&self.channel, slices);
         }
         self.channel.write_vectored(slices)
+    }
+
+    /// Only in plain text: what is encrypted is sent whole, however long the client takes.
+    fn tells_stalls(&self) -> bool {
+        !self.is_encrypted() && self.channel.tells_stalls()
+    }
+
+    fn sends_files(&self) -> bool {
+        !self.is_encrypted() && self.channel.sends_files()
+    }
+
+    fn send_file(&self, file: &File, position: u64, length: usize) -> io::Result<usize> {
+        self.channel.send_file(file, position, length)
     }
 
     fn close(&self) {

@@ -1,14 +1,12 @@
 //! Carries commands out against an export.
 
-use std::iter::once;
-use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use disk_units::ByteLen;
 
 use super::buffer::Buffer;
+use super::data::{self, Data, Ways};
 use super::handshake::Negotiated;
-use super::holes::holes;
 use super::request::{Command, describe};
 use super::status::{Bounds, block_status};
 use crate::nbd::ErrorNumber;
@@ -20,9 +18,8 @@ use crate::nbd::wire::request::Request;
 #[derive(Debug)]
 pub(super) enum Outcome {
     Done,
-    /// The bytes of a read. Those in the holes, which are in order and in bytes of the export, are zeroes that were
-    /// not read: the buffer holds anything there.
-    Data(Buffer, Vec<Range<u64>>),
+    /// The bytes of a read.
+    Data(Data),
     /// The id of each context and what it says.
     Status(Vec<(u32, Vec<Descriptor>)>),
 }
@@ -44,84 +41,57 @@ impl From<ExportError> for Failure {
     }
 }
 
-/// Carries out `command`. `buffer` holds the payload of a write, or takes the data of a read; the other commands
-/// have none. A panic in the export becomes an error for the client, and the session goes on.
-pub(super) fn execute(
-    command: Command,
-    request: &Request,
-    buffer: Option<Buffer>,
-    export: &dyn Export,
-    negotiated: &Negotiated,
-    max_extents: usize,
-) -> Result<Outcome, Failure> {
-    let attempt = || match command {
-        Command::Read { holes } => {
-            let buffer = buffer.expect("reads always come with a buffer");
-            read(request, buffer, holes, export)
-        }
-        Command::BlockStatus { one, contexts } => {
-            let bounds = Bounds {
-                most: if one { 1 } else { max_extents },
-                longest: negotiated.framing.longest_extent(),
-            };
-            status(request, contexts, bounds, export, negotiated).map_err(Failure::from)
-        }
-        _ => perform(command, request, buffer, export).map_err(Failure::from),
-    };
-    let result = catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|_| {
-        tracing::error!(request = describe(request, ""), "the export panicked");
-        let message = describe(request, "internal error of the server");
-        Err(ExportError::new(ErrorNumber::Io, message).into())
-    });
-    result.map_err(|failure| Failure {
-        error: plausible(failure.error, command),
-        ..failure
-    })
+/// What commands are carried out against.
+#[derive(Clone, Copy)]
+pub(super) struct Executor<'a> {
+    pub(super) export: &'a dyn Export,
+    pub(super) negotiated: &'a Negotiated,
+    /// Extents in one reply.
+    pub(super) max_extents: usize,
+    /// Whether the connection sends from files, and the export stays as it is meanwhile.
+    pub(super) sends_files: bool,
 }
 
-/// Reads all but the holes. Nothing is sent before all is read, so a failure leaves no chunk half finished.
-fn read(
-    request: &Request,
-    mut buffer: Buffer,
-    may_skip: bool,
-    export: &dyn Export,
-) -> Result<Outcome, Failure> {
-    let offset = ByteLen::new(request.offset);
-    let length = ByteLen::new(request.length);
-    let holes = if may_skip {
-        holes(export, offset, length)
-    } else {
-        Vec::new()
-    };
-    if holes.is_empty() {
-        if !length.is_zero() {
-            export.read_at(offset, buffer.as_mut_slice())?;
-        }
-        return Ok(Outcome::Data(buffer, holes));
+impl Executor<'_> {
+    /// Carries out `command`. `buffer` holds the payload of a write, or takes the data of a read; the other commands
+    /// have none. A panic in the export becomes an error for the client, and the session goes on.
+    pub(super) fn execute(
+        self,
+        command: Command,
+        request: &Request,
+        buffer: Option<Buffer>,
+    ) -> Result<Outcome, Failure> {
+        let Self {
+            export, negotiated, ..
+        } = self;
+        let attempt = || match command {
+            Command::Read { holes } => {
+                let buffer = buffer.expect("reads always come with a buffer");
+                let ways = Ways {
+                    tells_holes: holes,
+                    sends_files: self.sends_files,
+                };
+                data::read(request, buffer, ways, export).map(Outcome::Data)
+            }
+            Command::BlockStatus { one, contexts } => {
+                let bounds = Bounds {
+                    most: if one { 1 } else { self.max_extents },
+                    longest: negotiated.framing.longest_extent(),
+                };
+                status(request, contexts, bounds, export, negotiated).map_err(Failure::from)
+            }
+            _ => perform(command, request, buffer, export).map_err(Failure::from),
+        };
+        let result = catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|_| {
+            tracing::error!(request = describe(request, ""), "the export panicked");
+            let message = describe(request, "internal error of the server");
+            Err(ExportError::new(ErrorNumber::Io, message).into())
+        });
+        result.map_err(|failure| Failure {
+            error: plausible(failure.error, command),
+            ..failure
+        })
     }
-    let end = request.offset + request.length;
-    let mut at = request.offset;
-    for hole in holes.iter().cloned().chain(once(end..end)) {
-        if at < hole.start {
-            let part = part(request, at..hole.start);
-            export
-                .read_at(ByteLen::new(at), &mut buffer.as_mut_slice()[part])
-                .map_err(|error| Failure {
-                    error,
-                    position: Some(at),
-                })?;
-        }
-        at = hole.end;
-    }
-    Ok(Outcome::Data(buffer, holes))
-}
-
-/// Where a range of the export lies in the buffer of a read.
-pub(super) fn part(request: &Request, range: Range<u64>) -> Range<usize> {
-    let position = |offset: u64| {
-        usize::try_from(offset - request.offset).expect("inside a buffer, which is in memory")
-    };
-    position(range.start)..position(range.end)
 }
 
 fn status(
@@ -214,7 +184,14 @@ mod tests {
         let map = Map(vec![(1, BlockState::Data)]);
         let buffer = Some(pool.take(1));
         let negotiated = negotiated(Framing::Structured);
-        execute(command, &request, buffer, &map, &negotiated, 1)
+        let executor = Executor {
+            export: &map,
+            negotiated: &negotiated,
+            max_extents: 1,
+            sends_files: false,
+        };
+        executor
+            .execute(command, &request, buffer)
             .unwrap_err()
             .error
             .number()

@@ -103,5 +103,5 @@ fn max_options(shared: &Shared, exports: usize) -> u32 {
 }
 
 fn send<S: ByteStream>(stream: &S, bytes: &[u8]) -> Result<(), SessionError> {
-    write_all(stream, &mut [IoSlice::new(bytes)]).map_err(SessionError::Io)
+    write_all(stream, &mut [IoSlice::new(bytes)], &mut || {}).map_err(SessionError::Io)
 }

@@ -1,4 +1,4 @@
-//! How long short reads take of late: whether it pays to let another thread wait for requests meanwhile.
+//! How long reads take of late: whether it pays to let another thread wait for requests meanwhile.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -7,7 +7,10 @@ use std::time::Duration;
 /// medium several times slower.
 const QUICK: u64 = 20_000;
 
-/// The recent mean time of a short read.
+/// What moving a byte through memory takes at most, in nanoseconds: a processor is as fast as the next one at that.
+const BYTES_PER_NANOSECOND: usize = 2;
+
+/// The recent mean time of a read, besides that of moving its bytes.
 #[derive(Debug)]
 pub(super) struct Pace {
     nanoseconds: AtomicU64,
@@ -21,9 +24,11 @@ impl Pace {
         }
     }
 
-    /// Takes note of so many reads in a row. The last turns count most.
-    pub(super) fn record(&self, elapsed: Duration, reads: usize) {
+    /// Takes note of so many reads in a row, of so many bytes together. The last turns count most.
+    pub(super) fn record(&self, elapsed: Duration, reads: usize, bytes: usize) {
+        let moving = u64::try_from(bytes / BYTES_PER_NANOSECOND).unwrap_or(u64::MAX);
         let elapsed = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
+        let elapsed = elapsed.saturating_sub(moving);
         let each = elapsed / u64::try_from(reads.max(1)).expect("a usize has at most 64 bits");
         let before = self.nanoseconds.load(Ordering::Relaxed);
         // Threads may overwrite each other's: it stays a mean of what some of them saw.
@@ -47,7 +52,7 @@ mod tests {
         assert!(!pace.is_quick());
         let after = |pace: &Pace, micros| {
             (0..100).find(|_| {
-                pace.record(Duration::from_micros(micros), 10);
+                pace.record(Duration::from_micros(micros), 10, 0);
                 pace.is_quick() == (micros < 200)
             })
         };
@@ -55,7 +60,10 @@ mod tests {
         // One read that had to wait for a medium is enough to let others go on beside it.
         assert_eq!(after(&pace, 5000), Some(0));
         assert!(after(&pace, 20).is_some());
-        pace.record(Duration::MAX, 0);
+        pace.record(Duration::MAX, 0, 0);
         assert!(!pace.is_quick());
+        // A long read that is as quick as memory.
+        (0..100).for_each(|_| pace.record(Duration::from_micros(500), 1, 1 << 20));
+        assert!(pace.is_quick());
     }
 }

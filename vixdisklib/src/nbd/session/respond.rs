@@ -1,12 +1,9 @@
 //! From the outcome of a request to the bytes of its reply.
 
-use std::iter::once;
-use std::ops::Range;
-
 use super::budget::Permit;
-use super::buffer::Buffer;
-use super::execute::{Failure, Outcome, part};
-use super::output::{Chunk, Reply};
+use super::data::{Data, Piece, Source, part};
+use super::execute::{Failure, Outcome};
+use super::output::{Body, Reply};
 use crate::nbd::wire::reply::{Answer, Framing};
 use crate::nbd::wire::request::Request;
 
@@ -25,22 +22,13 @@ pub(super) fn reply<'b>(
     let mut reply = Reply {
         head: Vec::new(),
         data: None,
-        chunks: Vec::new(),
+        bodies: Vec::new(),
         _permit: permit,
     };
     match result {
         Ok(Outcome::Done) => reply.head = answer.success(),
-        Ok(Outcome::Data(_, _)) if request.length == 0 => reply.head = answer.empty_read(),
-        Ok(Outcome::Data(data, _)) if framing == Framing::Simple => {
-            reply.head = answer.success();
-            reply.data = Some(data);
-        }
-        Ok(Outcome::Data(data, holes)) if holes.is_empty() => {
-            let length = data.as_slice().len();
-            answer.put_data(&mut reply.head, true, request.offset, length);
-            reply.data = Some(data);
-        }
-        Ok(Outcome::Data(data, holes)) => sparse(&mut reply, answer, request, data, &holes),
+        Ok(Outcome::Data(_)) if request.length == 0 => reply.head = answer.empty_read(),
+        Ok(Outcome::Data(data)) => put_data(&mut reply, answer, request, data),
         Ok(Outcome::Status(contexts)) => {
             let mut left = contexts.len();
             for (id, descriptors) in contexts {
@@ -55,38 +43,35 @@ pub(super) fn reply<'b>(
     reply
 }
 
-/// A read with holes: a chunk for each of them, and for what lies between.
-fn sparse(
-    reply: &mut Reply<'_>,
-    answer: Answer,
-    request: &Request,
-    data: Buffer,
-    holes: &[Range<u64>],
-) {
+/// A read: in one chunk, or, where the client can be told of holes, in one for each of them and for what lies between.
+fn put_data(reply: &mut Reply<'_>, answer: Answer, request: &Request, data: Data) {
     let end = request.offset + request.length;
     let head = &mut reply.head;
-    let mut at = request.offset;
-    for hole in holes.iter().cloned().chain(once(end..end)) {
-        if at < hole.start {
-            let data = part(request, at..hole.start);
-            answer.put_data(head, hole.start == end, at, data.len());
-            let head_end = head.len();
-            reply.chunks.push(Chunk { head_end, data });
+    if !data.tells_holes {
+        match answer.framing {
+            Framing::Simple => *head = answer.success(),
+            Framing::Structured | Framing::Extended => {
+                let length = part(request, request.offset..end).len();
+                answer.put_data(head, true, request.offset, length);
+            }
         }
-        if !hole.is_empty() {
-            let length = part(request, hole.clone()).len();
-            answer.put_hole(head, hole.end == end, hole.start, length);
+    }
+    for Piece { range, source } in data.pieces {
+        let part = part(request, range.clone());
+        let is_last = range.end == end;
+        let body = match source {
+            Source::Zeroes if data.tells_holes => {
+                answer.put_hole(head, is_last, range.start, part.len());
+                continue;
+            }
+            Source::Zeroes => Body::Zeroes(part.len()),
+            Source::Memory => Body::Memory(part.clone()),
+            Source::File(file) => Body::File(file, part.len()),
+        };
+        if data.tells_holes {
+            answer.put_data(head, is_last, range.start, part.len());
         }
-        at = hole.end;
+        reply.bodies.push((head.len(), body));
     }
-    if reply.chunks.is_empty() {
-        return;
-    }
-    // Behind the last data there may be holes.
-    let head_end = head.len();
-    reply.chunks.push(Chunk {
-        head_end,
-        data: 0..0,
-    });
-    reply.data = Some(data);
+    reply.data = data.buffer;
 }

@@ -3,9 +3,9 @@
 //! A thread holds the lock on the receiving side while it reads one request with its payload, lets go of it,
 //! carries the request out and sends the reply. So whoever ends has finished its own work first.
 //!
-//! Short reads that come from a cache are over before another thread has woken up. While they are, one thread keeps the
-//! receiving side, carries out all of them that have arrived, and sends their replies together: a request then costs no
-//! hand-over between threads, and less than two system calls.
+//! Reads that come from a cache are over before another thread has woken up. While they are, one thread keeps the
+//! receiving side, carries out what has arrived (short reads in a row, with their replies in one system call), and lets
+//! go only when the client takes nothing for a moment: a request then costs no hand-over between threads.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::budget::Budget;
 use super::buffer::Pool;
-use super::execute::{Failure, Outcome, execute};
+use super::execute::{Executor, Failure, Outcome};
 use super::handshake::Negotiated;
 use super::input::Input;
 use super::output::{Output, Reply};
@@ -28,7 +28,7 @@ use super::{ByteStream, SessionError, Shared};
 use crate::nbd::export::Export;
 use crate::nbd::wire::request::{Request, command};
 
-/// Short reads that are carried out in a row, how many bytes one may have, and all of them.
+/// Reads that are carried out in a row, how many bytes each of them may have, and all of them.
 const ROW: usize = 32;
 const SHORT: usize = 16 << 10;
 const ROW_BYTES: usize = 256 << 10;
@@ -47,6 +47,7 @@ pub(super) fn run<S: ByteStream>(
         limits.in_flight_bytes,
         &shared.memory,
     );
+    let export = &*negotiated.export.export;
     let transmission = Transmission {
         incoming: Mutex::new(Incoming {
             input,
@@ -58,7 +59,10 @@ pub(super) fn run<S: ByteStream>(
         output: Output::new(stream),
         budget: &budget,
         pool: Pool::new(&shared.idle),
-        export: &*negotiated.export.export,
+        export,
+        tells_stalls: stream.tells_stalls(),
+        // A queued page that is written to later would change under way.
+        sends_files: stream.sends_files() && export.is_read_only(),
         negotiated,
         shared,
     };
@@ -81,6 +85,8 @@ struct Transmission<'a, S> {
     budget: &'a Budget<'a>,
     pool: Arc<Pool>,
     export: &'a dyn Export,
+    tells_stalls: bool,
+    sends_files: bool,
     negotiated: &'a Negotiated,
     shared: &'a Shared,
 }
@@ -105,19 +111,31 @@ impl<'a, S: ByteStream> Transmission<'a, S> {
                 self.waiting.fetch_sub(1, Ordering::SeqCst);
                 return;
             }
-            let short = jobs.iter().all(is_short_read);
-            if short && self.pace.is_quick() {
+            let reads = jobs.iter().all(is_read);
+            if reads && self.keeps_turn() {
                 kept = Some(incoming);
             } else {
                 self.let_others(incoming, scope);
             }
-            let (count, start) = (jobs.len(), Instant::now());
+            let (bytes, start) = (jobs.iter().map(bytes_of).sum(), Instant::now());
+            let count = jobs.len();
             let replies: Vec<_> = jobs.drain(..).map(|job| self.carry_out(job)).collect();
-            if short {
-                self.pace.record(start.elapsed(), count);
+            if reads {
+                self.pace.record(start.elapsed(), count, bytes);
             }
-            self.output.send(replies);
+            // A client that takes nothing may be sending something first.
+            let mut stalled = || {
+                if let Some(incoming) = kept.take() {
+                    self.let_others(incoming, scope);
+                }
+            };
+            self.output.send(replies, &mut stalled);
         }
+    }
+
+    /// Whether who has read requests goes on to carry them out with the receiving side in hand.
+    fn keeps_turn(&self) -> bool {
+        self.tells_stalls && self.pace.is_quick()
     }
 
     fn wait_for_turn(&self) -> MutexGuard<'_, Incoming<'a, S>> {
@@ -152,20 +170,17 @@ impl<'a, S: ByteStream> Transmission<'a, S> {
         loop {
             match self.receiver().receive(&mut incoming.input) {
                 Ok(Some(job)) => {
-                    bytes += job
-                        .buffer
-                        .as_ref()
-                        .map_or(0, |buffer| buffer.as_slice().len());
+                    bytes += bytes_of(&job);
                     jobs.push(job);
                 }
                 Ok(None) => incoming.ending = Some(Ok(())),
                 Err(error) => incoming.ending = Some(Err(error)),
             }
             let more = incoming.ending.is_none()
-                && jobs.last().is_some_and(is_short_read)
+                && jobs.last().is_some_and(is_read)
                 && jobs.len() < ROW
                 && bytes + SHORT <= ROW_BYTES
-                && self.pace.is_quick()
+                && self.keeps_turn()
                 && self.receiver().has_short_read(&incoming.input, SHORT);
             if !more {
                 return;
@@ -190,25 +205,26 @@ impl<'a, S: ByteStream> Transmission<'a, S> {
             buffer,
             permit,
         } = job;
-        let extents = self.shared.limits.extents;
-        let result = command.map_err(Failure::from).and_then(|command| {
-            execute(
-                command,
-                &request,
-                buffer,
-                self.export,
-                self.negotiated,
-                extents,
-            )
-        });
+        let result = command
+            .map_err(Failure::from)
+            .and_then(|command| self.executor().execute(command, &request, buffer));
         self.count(&request, &result);
         reply(&request, self.negotiated.framing, result, permit)
+    }
+
+    fn executor(&self) -> Executor<'_> {
+        Executor {
+            export: self.export,
+            negotiated: self.negotiated,
+            max_extents: self.shared.limits.extents,
+            sends_files: self.sends_files,
+        }
     }
 
     fn count(&self, request: &Request, result: &Result<Outcome, Failure>) {
         for counters in self.shared.counters_of(&self.negotiated.export) {
             match result {
-                Ok(Outcome::Data(..)) => counters.bytes_read.add(request.length),
+                Ok(Outcome::Data(_)) => counters.bytes_read.add(request.length),
                 Ok(_) if request.command == command::WRITE => {
                     counters.bytes_written.add(request.length);
                 }
@@ -223,11 +239,11 @@ impl<'a, S: ByteStream> Transmission<'a, S> {
     }
 }
 
-fn is_short_read(job: &Job<'_>) -> bool {
-    let read = matches!(job.command, Ok(Command::Read { .. }));
-    let bytes = job
-        .buffer
-        .as_ref()
-        .map_or(0, |buffer| buffer.as_slice().len());
-    read && bytes <= SHORT
+fn is_read(job: &Job<'_>) -> bool {
+    matches!(job.command, Ok(Command::Read { .. }))
+}
+
+fn bytes_of(job: &Job<'_>) -> usize {
+    let buffer = job.buffer.as_ref();
+    buffer.map_or(0, |buffer| buffer.as_slice().len())
 }

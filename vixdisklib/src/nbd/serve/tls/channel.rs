@@ -163,6 +163,14 @@ fn take_pending(
 }
 
 /// Sends all of `bytes` and leaves it empty, also after a failure.
+/// Whether to try again: a stalled client is given up by the socket itself.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
+    )
+}
+
 fn send(socket: &impl ByteStream, bytes: &mut Vec<u8>) -> io::Result<()> {
     let mut left = bytes.as_slice();
     let mut result = Ok(());
@@ -170,7 +178,7 @@ fn send(socket: &impl ByteStream, bytes: &mut Vec<u8>) -> io::Result<()> {
         match socket.write_vectored(&[IoSlice::new(left)]) {
             Ok(0) => result = Err(io::ErrorKind::WriteZero.into()),
             Ok(sent) => left = &left[sent..],
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if is_passing(&error) => {}
             Err(error) => result = Err(error),
         }
     }

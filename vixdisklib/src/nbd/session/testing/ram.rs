@@ -1,6 +1,7 @@
 //! Exports in memory.
 
 use std::borrow::Cow;
+use std::fs::File;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -8,6 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use disk_units::ByteLen;
 use parking_lot::Mutex;
 
+use crate::FileRange;
 use crate::nbd::ErrorNumber;
 use crate::nbd::export::{
     BlockState, BlockVisitor, ContextVisitor, Export, ExportError, ZeroRequest,
@@ -31,6 +33,8 @@ pub(in crate::nbd::session) struct Ram {
     /// The size of the pieces that alternate between data and hole.
     pub(in crate::nbd::session) piece: u64,
     pub(in crate::nbd::session) contexts: Vec<String>,
+    /// A file with all the bytes behind this position, told in runs of as many bytes.
+    pub(in crate::nbd::session) file: Option<(File, u64)>,
 }
 
 impl Ram {
@@ -46,6 +50,7 @@ impl Ram {
             knows_zeroes: false,
             piece: 1000,
             contexts: Vec::new(),
+            file: None,
         }
     }
 
@@ -105,6 +110,17 @@ impl Export for Arc<Ram> {
         }
         buf.copy_from_slice(&self.bytes.lock()[index(offset)..][..buf.len()]);
         Ok(())
+    }
+
+    fn file_range(&self, offset: ByteLen, length: ByteLen) -> Option<FileRange> {
+        assert!(self.read_only, "its files may change");
+        let (file, run) = self.file.as_ref()?;
+        let end = (offset.get() + 1).next_multiple_of(*run);
+        Some(FileRange {
+            file: file.try_clone().unwrap(),
+            position: ByteLen::new(run + offset.get()),
+            length: ByteLen::new(length.get().min(end - offset.get())),
+        })
     }
 
     fn write_at(&self, offset: ByteLen, buf: &[u8]) -> Result<(), ExportError> {

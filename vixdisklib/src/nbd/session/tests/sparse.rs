@@ -1,5 +1,7 @@
 //! Reads of exports that know where they are zero.
 
+use std::os::unix::fs::FileExt as _;
+
 use super::*;
 
 /// 64 KiB of which every second 8 KiB are a hole.
@@ -122,6 +124,89 @@ fn a_failure_in_the_middle_leaves_no_half_reply() {
     assert_eq!(client.error(), (5, "a bad sector".to_owned()));
     client.request(0, 0, 3, 8192, 8192);
     assert_eq!(kinds(&client.chunks(3)), [2], "nothing is read for it");
+}
+
+/// The same disk, read-only and in a file too, which tells of runs of so many bytes.
+fn in_file(run: u64) -> Ram {
+    let disk = Ram {
+        read_only: true,
+        ..disk()
+    };
+    let file = tempfile::tempfile().unwrap();
+    file.write_all_at(&disk.bytes.lock(), run).unwrap();
+    Ram {
+        file: Some((file, run)),
+        ..disk
+    }
+}
+
+#[test]
+fn what_lies_in_a_file_is_sent_from_there() {
+    for knows_zeroes in [true, false] {
+        let disk = Arc::new(Ram {
+            knows_zeroes,
+            piece: 24_576,
+            ..in_file(20_000)
+        });
+        let bytes = disk.bytes.lock().clone();
+        let mut client = Client::ready(&disk);
+        for flags in [0, DF] {
+            for (offset, length) in [(0, 65_536), (5, 60_000), (100, 16_384)] {
+                client.request(flags, 0, 1, offset, length);
+                let start = usize::try_from(offset).unwrap();
+                let length = usize::try_from(length).unwrap();
+                let found = content(&client.chunks(1), offset, length);
+                // The second piece is told as a hole, whatever it holds.
+                let expected = bytes[start..][..length].iter().zip(start..);
+                let expected = expected.map(|(byte, at)| match at / 24_576 {
+                    1 if knows_zeroes => 0,
+                    _ => *byte,
+                });
+                assert!(found == expected.collect::<Vec<_>>(), "{offset} {length}");
+            }
+        }
+        let reads = disk.reads.lock();
+        let read: u64 = reads.iter().map(|read| read.end - read.start).sum();
+        assert!(read < 100_000, "only what lies in short pieces: {reads:?}");
+    }
+}
+
+#[test]
+fn simple_replies_come_from_files_and_zeroes_too() {
+    let disk = Arc::new(in_file(65_536));
+    let mut client = Client::greeted(vec![("disk", Arc::clone(&disk))]);
+    assert_eq!(client.verdict(7, &info("disk", &[])), ACK);
+    client.request(0, 0, 1, 0, 65_536);
+    assert_eq!(client.reply(), simple(1, 0));
+    assert!(client.read(65_536) == *disk.bytes.lock());
+    client.request(0, 0, 2, 4096, 4096);
+    assert_eq!(client.reply(), simple(2, 0));
+    assert!(client.read(4096) == disk.bytes.lock()[4096..8192]);
+    assert_eq!(
+        *disk.reads.lock(),
+        [
+            0..8192,
+            16_384..24_576,
+            32_768..40_960,
+            49_152..57_344,
+            4096..8192
+        ]
+    );
+}
+
+#[test]
+fn a_file_that_ends_early_ends_the_connection() {
+    let disk = in_file(65_536);
+    let (file, _) = disk.file.as_ref().unwrap();
+    file.set_len(65_536 + 40_000).unwrap();
+    let mut client = Client::ready(&Arc::new(Ram {
+        knows_zeroes: false,
+        ..disk
+    }));
+    client.request(0, 0, 1, 0, 65_536);
+    let (rest, result) = client.finish();
+    assert_eq!(rest.len(), 20 + 8 + 40_000, "what there was, and no more");
+    assert!(result.is_err());
 }
 
 proptest! {
