@@ -239,6 +239,9 @@ pub(crate) struct LimitOptions {
     /// Cut off clients that take nothing of what they are sent for so long; 0 never does
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     pub(crate) write_timeout: Duration,
+    /// Cut off clients whose write does not arrive whole in so long; 0 never does
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    pub(crate) payload_timeout: Duration,
     /// Ask the machines of silent TCP clients whether they are still there; 0 never does
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     pub(crate) keepalive: Duration,
@@ -276,6 +279,7 @@ impl LimitOptions {
         limits.connections_per_address = self.connections_per_address.unwrap_or(usize::MAX);
         limits.handshake_timeout = self.timeout;
         limits.idle_timeout = unless_zero(self.idle_timeout);
+        limits.payload_timeout = unless_zero(self.payload_timeout);
         limits.write_timeout = unless_zero(self.write_timeout);
         limits.keepalive = unless_zero(self.keepalive);
         limits.polling = Duration::from_micros(self.polling.into());

@@ -317,6 +317,81 @@ fn a_client_that_takes_nothing_is_cut_off_at_the_end() {
     assert!(begin.elapsed() < Duration::from_secs(10));
 }
 
+/// A client that sends all it has to say before it takes what it asked for: nobody may wait for the other one for ever.
+#[test]
+fn a_client_may_send_before_it_receives() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("disk.sock");
+    let bytes = vec![1; 16 << 20];
+    let mut limits = Limits::default();
+    limits.write_timeout = Some(Duration::from_secs(10));
+    let server = Server::new()
+        .export("disk", "", Ram::new(bytes.clone()))
+        .limits(limits)
+        .listen_unix(&path)
+        .start()
+        .unwrap();
+    let mut client = connect(&path).go("disk");
+    // Until the server knows that reads are quick here, and carries them out itself.
+    for cookie in 0..200 {
+        client.request(0, cookie, 0, 4096);
+        assert_eq!(client.reply(), (0, cookie));
+        client.read(4096);
+    }
+    for cookie in 0..4 {
+        client.request(0, cookie, 0, 8 << 20);
+    }
+    client.request(1, 4, 8 << 20, 8 << 20);
+    client.send(&vec![7; 8 << 20]);
+    let mut answered = [false; 5];
+    while answered != [true; 5] {
+        let (error, cookie) = client.reply();
+        assert_eq!(error, 0);
+        if cookie < 4 {
+            assert!(client.read(8 << 20) == bytes[..8 << 20]);
+        }
+        answered[usize::try_from(cookie).unwrap()] = true;
+    }
+    server.stop();
+    server.wait().unwrap();
+}
+
+/// Writes that are announced and do not come keep memory only for a while.
+#[test]
+fn writes_that_do_not_come_are_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("disk.sock");
+    let mut limits = Limits::default();
+    limits.memory = 64 << 20;
+    limits.payload_timeout = Some(Duration::from_millis(500));
+    let server = Server::new()
+        .export("disk", "", Ram::new(vec![0; 32 << 20]))
+        .limits(limits)
+        .listen_unix(&path)
+        .start()
+        .unwrap();
+    let mut stalled: Vec<_> = (0..3)
+        .map(|_| {
+            let mut client = connect(&path).go("disk");
+            client.request(1, 1, 0, 32 << 20);
+            client.send(b"a beginning");
+            client
+        })
+        .collect();
+    let mut client = connect(&path).go("disk");
+    client.request(0, 2, 0, 32 << 20);
+    assert_eq!(client.reply(), (0, 2));
+    client.read(32 << 20);
+    assert!(stalled.iter_mut().all(Client::is_over));
+    // Who has nothing announced may be silent for longer.
+    std::thread::sleep(Duration::from_millis(600));
+    client.request(0, 3, 0, 1);
+    assert_eq!(client.reply(), (0, 3));
+    drop(stalled);
+    server.stop();
+    server.wait().unwrap();
+}
+
 #[test]
 fn many_clients_at_once() {
     let dir = tempfile::tempdir().unwrap();

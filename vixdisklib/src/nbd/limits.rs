@@ -11,7 +11,8 @@ use super::features::Features;
 /// and lets them hang up on clients that behave abusively.
 ///
 /// Memory is bounded for each connection and for all: clients that ask for much and take no answers can make the server
-/// hold [`memory`](Limits::memory), until [`write_timeout`](Limits::write_timeout) ends them; half of that for buffers
+/// hold [`memory`](Limits::memory), until [`write_timeout`](Limits::write_timeout) or
+/// [`payload_timeout`](Limits::payload_timeout) ends them; half of that for buffers
 /// that connections keep for later; and for each connection about 100 KiB, 1 MiB if it is encrypted, and the stacks of its
 /// threads.
 #[derive(Clone, Debug)]
@@ -32,6 +33,9 @@ pub struct Limits {
     /// Time for which a client may take nothing of what it is sent before it is cut off; none for ever. It costs only
     /// its own connection until then. Default 60 s.
     pub write_timeout: Option<Duration>,
+    /// Time for the payload of one write to arrive, behind its header. Memory is set aside for it, which others may be
+    /// waiting for. Raise it for clients that send long writes over slow lines; none for ever. Default 60 s.
+    pub payload_timeout: Option<Duration>,
     /// Time for which a client may send nothing before it is cut off, also while it waits for an answer; none for ever.
     /// Not for clients on a pair of descriptors. Default none.
     pub idle_timeout: Option<Duration>,
@@ -97,6 +101,7 @@ impl Default for Limits {
             connection_interval: Duration::from_millis(4),
             handshake_timeout: Duration::from_secs(10),
             write_timeout: Some(Duration::from_secs(60)),
+            payload_timeout: Some(Duration::from_secs(60)),
             idle_timeout: None,
             keepalive: Some(Duration::from_secs(60)),
             options: 32,

@@ -1,4 +1,4 @@
-//! One client from greeting to farewell, over any byte stream. No sockets, no clocks.
+//! One client from greeting to farewell, over any byte stream. No sockets, and clocks only to measure.
 
 mod budget;
 mod buffer;
@@ -26,6 +26,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use super::counters::LiveCounters;
 use super::limits::Limits;
@@ -38,6 +39,12 @@ use input::Input;
 pub(super) trait ByteStream: Sync {
     /// Reads what is there, at least one byte; 0 means that the client will send no more.
     fn read(&self, buf: &mut [u8]) -> io::Result<usize>;
+
+    /// As [`read`](Self::read), but fails with `TimedOut` if nothing comes until `deadline`.
+    fn read_until(&self, buf: &mut [u8], deadline: Instant) -> io::Result<usize> {
+        let _ = deadline;
+        self.read(buf)
+    }
 
     /// Writes some of `slices`. A stream that [tells stalls](Self::tells_stalls) fails with `WouldBlock` when the
     /// client has taken nothing for a moment; whoever calls goes on then.

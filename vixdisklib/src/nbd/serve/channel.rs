@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
+use std::time::Instant;
 
 use rustix::fs::{FileType, fstat};
 use rustix::net::sockopt;
@@ -71,6 +72,13 @@ impl ByteStream for Channel {
         match self {
             Self::Socket(socket) => socket.read(buf),
             Self::Pair(pair) => pair.read(buf),
+        }
+    }
+
+    fn read_until(&self, buf: &mut [u8], deadline: Instant) -> io::Result<usize> {
+        match self {
+            Self::Socket(socket) => socket.read_until(buf, deadline),
+            Self::Pair(pair) => pair.read_until(buf, Some(deadline)),
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -40,9 +40,19 @@ impl PipePair {
     }
 
     pub(super) fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        let (ready, ended) = self
-            .input_end
-            .wait_for(self.input.as_fd(), PollFlags::IN, None)?;
+        self.read_until(buf, None)
+    }
+
+    pub(super) fn read_until(
+        &self,
+        buf: &mut [u8],
+        deadline: Option<Instant>,
+    ) -> io::Result<usize> {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let left = left.and_then(|left| Timespec::try_from(left).ok());
+        let (ready, ended) =
+            self.input_end
+                .wait_for(self.input.as_fd(), PollFlags::IN, left.as_ref())?;
         if ended && (!ready || self.output_end.is_reached()) {
             return Ok(0);
         }

@@ -5,8 +5,9 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{
@@ -101,6 +102,23 @@ impl ByteStream for Socket {
         }
         let read = self.polling.sleep(|| rustix::io::read(&self.fd, buf));
         Ok(read?)
+    }
+
+    fn read_until(&self, buf: &mut [u8], deadline: Instant) -> io::Result<usize> {
+        loop {
+            match recv(&self.fd, &mut *buf, RecvFlags::DONTWAIT) {
+                Err(Errno::AGAIN) => {}
+                result => return Ok(result?.0),
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let left = Timespec::try_from(left).map_err(io::Error::other)?;
+            let mut fds = [PollFd::new(&self.fd, PollFlags::IN)];
+            match poll(&mut fds, Some(&left)) {
+                Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
     }
 
     fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {

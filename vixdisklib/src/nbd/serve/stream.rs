@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, IoSlice};
 #[cfg(feature = "nbd-tls")]
 use std::sync::OnceLock;
+use std::time::Instant;
 
 use super::channel::Channel;
 #[cfg(feature = "nbd-tls")]
@@ -71,6 +72,14 @@ impl ByteStream for Stream {
         self.channel.read(buf)
     }
 
+    fn read_until(&self, buf: &mut [u8], deadline: Instant) -> io::Result<usize> {
+        #[cfg(feature = "nbd-tls")]
+        if let Some(encrypted) = self.encrypted.get() {
+            return encrypted.read(&Until(&self.channel, deadline), buf);
+        }
+        self.channel.read_until(buf, deadline)
+    }
+
     fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         #[cfg(feature = "nbd-tls")]
         if let Some(encrypted) = self.encrypted.get() {
@@ -114,5 +123,24 @@ impl ByteStream for Stream {
         self.encrypted
             .set(encrypted)
             .map_err(|_| io::ErrorKind::AlreadyExists.into())
+    }
+}
+
+/// A channel that is read until then.
+#[cfg(feature = "nbd-tls")]
+struct Until<'a>(&'a Channel, Instant);
+
+#[cfg(feature = "nbd-tls")]
+impl ByteStream for Until<'_> {
+    fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read_until(buf, self.1)
+    }
+
+    fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.write_vectored(slices)
+    }
+
+    fn close(&self) {
+        self.0.cut();
     }
 }

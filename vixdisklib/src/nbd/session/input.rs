@@ -1,5 +1,7 @@
 //! Buffered reading of what a client sends: one system call for many small messages.
 
+use std::time::Instant;
+
 use super::{ByteStream, SessionError};
 
 const BUFFER: usize = 64 << 10;
@@ -44,6 +46,16 @@ impl<'a, S: ByteStream> Input<'a, S> {
 
     /// Fills `out`. Long runs go to it directly, past the buffer.
     pub(super) fn exact(&mut self, out: &mut [u8], what: &'static str) -> Result<(), SessionError> {
+        self.exact_until(out, what, None)
+    }
+
+    /// The same, if all of it comes before the deadline.
+    pub(super) fn exact_until(
+        &mut self,
+        out: &mut [u8],
+        what: &'static str,
+        deadline: Option<Instant>,
+    ) -> Result<(), SessionError> {
         let mut done = 0;
         while done < out.len() {
             if self.start < self.end {
@@ -55,11 +67,11 @@ impl<'a, S: ByteStream> Input<'a, S> {
                 continue;
             }
             let read = if out.len() - done >= BUFFER {
-                let read = receive(self.stream, &mut out[done..])?;
+                let read = receive(self.stream, &mut out[done..], deadline)?;
                 done += read;
                 read
             } else {
-                self.fill()?
+                self.fill_until(deadline)?
             };
             if read == 0 {
                 return Err(SessionError::Truncated(what));
@@ -100,16 +112,28 @@ impl<'a, S: ByteStream> Input<'a, S> {
     }
 
     fn fill(&mut self) -> Result<usize, SessionError> {
+        self.fill_until(None)
+    }
+
+    fn fill_until(&mut self, deadline: Option<Instant>) -> Result<usize, SessionError> {
         self.start = 0;
         self.end = 0;
-        self.end = receive(self.stream, &mut self.buffer)?;
+        self.end = receive(self.stream, &mut self.buffer, deadline)?;
         Ok(self.end)
     }
 }
 
-fn receive<S: ByteStream>(stream: &S, buf: &mut [u8]) -> Result<usize, SessionError> {
+fn receive<S: ByteStream>(
+    stream: &S,
+    buf: &mut [u8],
+    deadline: Option<Instant>,
+) -> Result<usize, SessionError> {
     loop {
-        match stream.read(buf) {
+        let result = match deadline {
+            None => stream.read(buf),
+            Some(deadline) => stream.read_until(buf, deadline),
+        };
+        match result {
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             result => return result.map_err(SessionError::Io),
         }

@@ -6,7 +6,7 @@ use std::io::{self, IoSlice};
 use std::iter::{once, repeat_n};
 use std::ops::Range;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::ByteStream;
 use super::budget::Permit;
@@ -120,6 +120,10 @@ impl<'a, 'b, S: ByteStream> Output<'a, 'b, S> {
             queue.replies.push_back(reply);
         }
         if queue.sending {
+            if queue.waiting > MAX_WAITING {
+                // The thread that is sending may be waiting for the client, which may be sending something first.
+                MutexGuard::unlocked(&mut queue, stalled);
+            }
             while queue.waiting > MAX_WAITING {
                 self.drained.wait(&mut queue);
             }

@@ -1,6 +1,7 @@
 //! Reads one request with all that belongs to it, so that the stream stays in step whatever the request is worth.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::budget::{Budget, Permit};
 use super::buffer::{Buffer, Pool};
@@ -69,7 +70,10 @@ impl<'b> Receiver<'_, 'b> {
             Ok(Command::Read { .. }) => buffer = Some(self.pool.take(length(&request))),
             Ok(Command::Write { .. }) => {
                 let mut payload = self.pool.take(length(&request));
-                input.exact(payload.as_mut_slice(), "the payload of a write")?;
+                let limit = self.shared.limits.payload_timeout;
+                let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+                let what = "the payload of a write";
+                input.exact_until(payload.as_mut_slice(), what, deadline)?;
                 buffer = Some(payload);
                 if self.shared.is_stopping() {
                     command = self.check(&request);

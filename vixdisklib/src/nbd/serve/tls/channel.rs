@@ -107,7 +107,8 @@ impl TlsChannel {
     /// Tells the client that nothing more comes.
     pub(in crate::nbd::serve) fn say_goodbye(&self, socket: &impl ByteStream) -> io::Result<()> {
         self.state.lock().send_close_notify();
-        self.send_pending(socket)
+        // A client that takes nothing does not get it.
+        self.send_pending(&Hasty(socket))
     }
 
     /// Receives and decrypts some bytes; false at the end.
@@ -149,6 +150,28 @@ impl TlsChannel {
             send(socket, &mut sending)?;
         }
         Ok(())
+    }
+}
+
+/// A socket that is not waited for.
+struct Hasty<'a, S>(&'a S);
+
+impl<S: ByteStream> ByteStream for Hasty<'_, S> {
+    fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buf)
+    }
+
+    fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self.0.write_vectored(slices) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(io::ErrorKind::TimedOut.into())
+            }
+            result => result,
+        }
+    }
+
+    fn close(&self) {
+        self.0.close();
     }
 }
 
