@@ -1,5 +1,6 @@
 //! Sockets: who may connect, one thread for each client, an orderly end.
 
+mod admission;
 mod channel;
 mod connections;
 mod error;
@@ -7,7 +8,6 @@ mod handle;
 mod inherited;
 mod listener;
 mod metrics_socket;
-mod pace;
 mod pipe_pair;
 mod polling;
 mod socket;

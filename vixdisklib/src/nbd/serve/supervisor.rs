@@ -13,11 +13,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::ServerError;
+use super::admission::Admission;
 use super::channel::Channel;
 use super::connections::{Connections, Cut, Guard};
 use super::listener::{Accepted, Listener};
 use super::metrics_socket::MetricsSocket;
-use super::pace::Pace;
 use super::stream::Stream;
 use crate::nbd::metrics;
 use crate::nbd::session::{self, SessionError, Shared};
@@ -82,7 +82,7 @@ pub(super) struct Supervisor {
     wake: UnixStream,
     connections: Arc<Connections>,
     stop_after_last: bool,
-    pace: Cell<Pace>,
+    admission: Cell<Admission>,
     /// When it was last said that clients cannot be let in.
     warned: Cell<Option<Instant>>,
 }
@@ -99,9 +99,9 @@ impl Supervisor {
         waker.set_nonblocking(true)?;
         let waker = Waker(Arc::new(waker));
         let limits = &shared.limits;
-        let pace = Pace::new(limits.connection_interval, limits.connections);
+        let admission = Admission::new(limits.connection_interval, limits.connections);
         let supervisor = Self {
-            pace: Cell::new(pace),
+            admission: Cell::new(admission),
             shared,
             addresses,
             to_stream,
@@ -147,7 +147,7 @@ impl Supervisor {
         let deadline = self.connections.cut_late(Instant::now());
         let now = Instant::now();
         let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
-        let not_yet = self.pace.get().wait(now);
+        let not_yet = self.admission.get().wait(now);
         let doors = self.addresses.doors(not_yet.is_none());
         let left = [left, not_yet].into_iter().flatten().min();
         for door in self.wait(&doors, left)? {
@@ -209,9 +209,9 @@ impl Supervisor {
         let limits = &self.shared.limits;
         let machine = accepted.machine;
         self.shared.counters.connections.add(1);
-        let mut pace = self.pace.get();
-        pace.take(Instant::now());
-        self.pace.set(pace);
+        let mut admission = self.admission.get();
+        admission.take(Instant::now());
+        self.admission.set(admission);
         if !self
             .connections
             .has_room(machine, limits.connections, limits.connections_per_address)

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// Lets so many in at once, and from then on one per interval. Time in which nobody came counts towards the next ones.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
+pub(super) struct Admission {
     interval: Duration,
     /// How far ahead of the clock `taken` may be.
     ahead: Duration,
@@ -12,7 +12,7 @@ pub(super) struct Pace {
     taken: Option<Instant>,
 }
 
-impl Pace {
+impl Admission {
     pub(super) fn new(interval: Duration, at_once: usize) -> Self {
         let at_once = u32::try_from(at_once).unwrap_or(u32::MAX).max(1);
         Self {
@@ -44,32 +44,32 @@ mod tests {
     #[test]
     fn some_at_once_then_one_per_interval() {
         let start = Instant::now();
-        let mut pace = Pace::new(10 * MS, 3);
+        let mut admission = Admission::new(10 * MS, 3);
         for _ in 0..3 {
-            assert_eq!(pace.wait(start), None);
-            pace.take(start);
+            assert_eq!(admission.wait(start), None);
+            admission.take(start);
         }
-        assert_eq!(pace.wait(start), Some(10 * MS));
-        assert_eq!(pace.wait(start + 9 * MS), Some(MS));
-        assert_eq!(pace.wait(start + 10 * MS), None);
-        pace.take(start + 10 * MS);
-        assert_eq!(pace.wait(start + 10 * MS), Some(10 * MS));
+        assert_eq!(admission.wait(start), Some(10 * MS));
+        assert_eq!(admission.wait(start + 9 * MS), Some(MS));
+        assert_eq!(admission.wait(start + 10 * MS), None);
+        admission.take(start + 10 * MS);
+        assert_eq!(admission.wait(start + 10 * MS), Some(10 * MS));
         // After a long rest it is as at the beginning, and no more.
         let later = start + 1000 * MS;
         for _ in 0..3 {
-            assert_eq!(pace.wait(later), None);
-            pace.take(later);
+            assert_eq!(admission.wait(later), None);
+            admission.take(later);
         }
-        assert!(pace.wait(later).is_some());
+        assert!(admission.wait(later).is_some());
     }
 
     #[test]
     fn no_interval_lets_all_in() {
         let start = Instant::now();
-        let mut pace = Pace::new(Duration::ZERO, 1);
+        let mut admission = Admission::new(Duration::ZERO, 1);
         for _ in 0..1000 {
-            assert_eq!(pace.wait(start), None);
-            pace.take(start);
+            assert_eq!(admission.wait(start), None);
+            admission.take(start);
         }
     }
 }
