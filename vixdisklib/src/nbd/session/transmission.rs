@@ -111,6 +111,10 @@ impl<'a, S: ByteStream> Transmission<'a, S> {
                 self.waiting.fetch_sub(1, Ordering::SeqCst);
                 return;
             }
+            if self.output.has_failed() {
+                // They may have waited long for memory, and nobody will hear of what is read.
+                jobs.retain(|job| !is_read(job));
+            }
             let reads = jobs.iter().all(is_read);
             if reads && self.keeps_turn() {
                 kept = Some(incoming);
