@@ -230,6 +230,9 @@ pub(crate) struct LimitOptions {
     /// Clients at one time from one network address; default: no limit but the other one
     #[arg(long, value_name = "COUNT")]
     pub(crate) connections_per_address: Option<usize>,
+    /// Average time between clients that are let in, once as many as --connections have come; 0 lets all in at once
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 4)]
+    pub(crate) connection_interval: u32,
     /// Time for clients to choose a disk
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub(crate) timeout: Duration,
@@ -277,6 +280,7 @@ impl LimitOptions {
         limits.threads = self.threads;
         limits.connections = self.connections;
         limits.connections_per_address = self.connections_per_address.unwrap_or(usize::MAX);
+        limits.connection_interval = Duration::from_millis(self.connection_interval.into());
         limits.handshake_timeout = self.timeout;
         limits.idle_timeout = unless_zero(self.idle_timeout);
         limits.payload_timeout = unless_zero(self.payload_timeout);

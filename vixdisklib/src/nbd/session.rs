@@ -14,6 +14,7 @@ mod pace;
 mod receive;
 mod request;
 mod respond;
+mod sent_file;
 mod status;
 #[cfg(test)]
 mod testing;
@@ -34,6 +35,7 @@ use super::table::{Entry, ExportTable};
 use budget::Memory;
 use buffer::Idle;
 use input::Input;
+use sent_file::SentFiles;
 
 /// The two directions of a connection, each used by one thread at a time.
 pub(super) trait ByteStream: Sync {
@@ -103,6 +105,7 @@ pub(super) struct Shared {
     pub(super) counters: LiveCounters,
     memory: Memory,
     idle: Arc<Idle>,
+    sent_files: SentFiles,
     stopping: AtomicBool,
 }
 
@@ -113,6 +116,7 @@ impl Shared {
             exports,
             memory: Memory::new(limits.memory, limits.connections),
             idle: Arc::new(Idle::new(limits.memory / 2)),
+            sent_files: SentFiles::default(),
             limits,
             counters: LiveCounters::default(),
             stopping: AtomicBool::new(false),

@@ -8,7 +8,7 @@ use disk_units::ByteLen;
 use super::buffer::Buffer;
 use super::execute::Failure;
 use super::holes::holes;
-use crate::FileRange;
+use super::sent_file::{SentFile, SentFiles};
 use crate::nbd::export::Export;
 use crate::nbd::wire::request::Request;
 
@@ -37,14 +37,15 @@ pub(super) enum Source {
     Zeroes,
     /// In the buffer, at its place.
     Memory,
-    File(FileRange),
+    File(SentFile),
 }
 
 /// How the bytes of a read may reach the client.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ways {
+pub(super) struct Ways<'a> {
     pub(super) tells_holes: bool,
-    pub(super) sends_files: bool,
+    /// None if nothing is sent from files.
+    pub(super) files: Option<&'a SentFiles>,
 }
 
 /// Reads what is neither zero nor sent from a file. Nothing is sent before all is read, so a failure leaves no chunk half
@@ -52,7 +53,7 @@ pub(super) struct Ways {
 pub(super) fn read(
     request: &Request,
     mut buffer: Buffer,
-    ways: Ways,
+    ways: Ways<'_>,
     export: &dyn Export,
 ) -> Result<Data, Failure> {
     let is_long = request.length >= LONG;
@@ -69,7 +70,7 @@ pub(super) fn read(
         request,
         buffer: &mut buffer,
         export,
-        sends_files: ways.sends_files,
+        files: ways.files,
         pieces: Vec::with_capacity(2 * zeroes.len() + 1),
     };
     let end = request.offset + request.length;
@@ -95,7 +96,7 @@ struct Reading<'a> {
     request: &'a Request,
     buffer: &'a mut Buffer,
     export: &'a dyn Export,
-    sends_files: bool,
+    files: Option<&'a SentFiles>,
     pieces: Vec<Piece>,
 }
 
@@ -104,21 +105,23 @@ impl Reading<'_> {
     fn data(&mut self, mut range: Range<u64>) -> Result<(), Failure> {
         while !range.is_empty() {
             let length = range.end - range.start;
-            let found = if self.sends_files && length >= LONG {
-                let (offset, length) = (ByteLen::new(range.start), ByteLen::new(length));
-                self.export.file_range(offset, length)
-            } else {
-                None
-            };
-            // What lies in short pieces is read at once.
-            let Some(found) = found.filter(|found| found.length.get() >= LONG.min(length)) else {
+            let Some(file) = self.file(range.start, length) else {
                 return self.memory(range);
             };
-            let end = range.start + found.length.get().min(length);
-            self.push(range.start..end, Source::File(found));
+            let end = range.start + file.range.length.get().min(length);
+            self.push(range.start..end, Source::File(file));
             range.start = end;
         }
         Ok(())
+    }
+
+    /// Where the front of what is left lies in a file, if that is worth it: what lies in short pieces is read at once.
+    fn file(&self, offset: u64, length: u64) -> Option<SentFile> {
+        let _turn = self.files.filter(|_| length >= LONG)?.turn()?;
+        let range = self
+            .export
+            .file_range(ByteLen::new(offset), ByteLen::new(length))?;
+        (range.length.get() >= LONG).then_some(SentFile { range, _turn })
     }
 
     fn memory(&mut self, range: Range<u64>) -> Result<(), Failure> {

@@ -8,6 +8,7 @@ use super::buffer::Buffer;
 use super::data::{self, Data, Ways};
 use super::handshake::Negotiated;
 use super::request::{Command, describe};
+use super::sent_file::SentFiles;
 use super::status::{Bounds, block_status};
 use crate::nbd::ErrorNumber;
 use crate::nbd::export::{Export, ExportError};
@@ -48,8 +49,8 @@ pub(super) struct Executor<'a> {
     pub(super) negotiated: &'a Negotiated,
     /// Extents in one reply.
     pub(super) max_extents: usize,
-    /// Whether the connection sends from files, and the export stays as it is meanwhile.
-    pub(super) sends_files: bool,
+    /// If the connection sends from files, and the export stays as it is meanwhile.
+    pub(super) files: Option<&'a SentFiles>,
 }
 
 impl Executor<'_> {
@@ -69,7 +70,7 @@ impl Executor<'_> {
                 let buffer = buffer.expect("reads always come with a buffer");
                 let ways = Ways {
                     tells_holes: holes,
-                    sends_files: self.sends_files,
+                    files: self.files,
                 };
                 data::read(request, buffer, ways, export).map(Outcome::Data)
             }
@@ -188,7 +189,7 @@ mod tests {
             export: &map,
             negotiated: &negotiated,
             max_extents: 1,
-            sends_files: false,
+            files: None,
         };
         executor
             .execute(command, &request, buffer)

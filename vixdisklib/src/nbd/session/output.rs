@@ -11,6 +11,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use super::ByteStream;
 use super::budget::Permit;
 use super::buffer::Buffer;
+use super::sent_file::SentFile;
 use super::zeroes::{ZEROES, zero_file};
 use crate::FileRange;
 
@@ -41,8 +42,8 @@ pub(super) enum Body {
     Memory(Range<usize>),
     /// So many bytes.
     Zeroes(usize),
-    /// So many bytes of the range, from its start.
-    File(FileRange, usize),
+    /// So many bytes of a file, from the start of its range.
+    File(SentFile, usize),
 }
 
 impl Reply<'_> {
@@ -55,7 +56,7 @@ impl Reply<'_> {
         let bodies = self.bodies.iter().map(|(_, body)| match body {
             Body::Memory(range) => Part::Bytes(&data[range.clone()]),
             Body::Zeroes(length) => Part::Zeroes(*length),
-            Body::File(range, length) => Part::File(range, *length),
+            Body::File(file, length) => Part::File(&file.range, *length),
         });
         heads
             .zip(bodies.map(Some).chain(once(None)))

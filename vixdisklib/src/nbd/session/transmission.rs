@@ -221,7 +221,7 @@ impl<'a, S: ByteStream> Transmission<'a, S> {
             export: self.export,
             negotiated: self.negotiated,
             max_extents: self.shared.limits.extents,
-            sends_files: self.sends_files,
+            files: self.sends_files.then_some(&self.shared.sent_files),
         }
     }
 
