@@ -43,34 +43,40 @@ pub(super) fn reply<'b>(
     reply
 }
 
-/// A read: in one chunk, or, where the client can be told of holes, in one for each of them and for what lies between.
+/// A read: a chunk for each hole that the client is told of, and one for what lies between two of them.
 fn put_data(reply: &mut Reply<'_>, answer: Answer, request: &Request, data: Data) {
     let end = request.offset + request.length;
     let head = &mut reply.head;
-    if !data.tells_holes {
-        match answer.framing {
-            Framing::Simple => *head = answer.success(),
-            Framing::Structured | Framing::Extended => {
-                let length = part(request, request.offset..end).len();
-                answer.put_data(head, true, request.offset, length);
-            }
-        }
+    let has_chunks = answer.framing.has_chunks();
+    if !has_chunks {
+        *head = answer.success();
     }
-    for Piece { range, source } in data.pieces {
-        let part = part(request, range.clone());
-        let is_last = range.end == end;
+    let is_hole = |piece: &Piece| data.tells_holes && matches!(piece.source, Source::Zeroes);
+    // The end of the last chunk.
+    let mut told = request.offset;
+    let mut pieces = data.pieces.into_iter();
+    while let Some(piece) = pieces.as_slice().first() {
+        let start = piece.range.start;
+        if is_hole(piece) {
+            told = piece.range.end;
+            let length = part(request, start..told).len();
+            answer.put_hole(head, told == end, start, length);
+        } else if has_chunks && start == told {
+            let between = pieces.as_slice().iter().take_while(|piece| !is_hole(piece));
+            told = between.last().map_or(end, |piece| piece.range.end);
+            let length = part(request, start..told).len();
+            answer.put_data(head, told == end, start, length);
+        }
+        let Some(Piece { range, source }) = pieces.next() else {
+            break;
+        };
+        let part = part(request, range);
         let body = match source {
-            Source::Zeroes if data.tells_holes => {
-                answer.put_hole(head, is_last, range.start, part.len());
-                continue;
-            }
+            Source::Zeroes if data.tells_holes => continue,
             Source::Zeroes => Body::Zeroes(part.len()),
-            Source::Memory => Body::Memory(part.clone()),
+            Source::Memory => Body::Memory(part),
             Source::File(file) => Body::File(file, part.len()),
         };
-        if data.tells_holes {
-            answer.put_data(head, is_last, range.start, part.len());
-        }
         reply.bodies.push((head.len(), body));
     }
     reply.data = data.buffer;
