@@ -35,7 +35,6 @@ use super::table::{Entry, ExportTable};
 use budget::Memory;
 use buffer::Idle;
 use input::Input;
-use sent_file::SentFiles;
 
 /// The two directions of a connection, each used by one thread at a time.
 pub(super) trait ByteStream: Sync {
@@ -105,7 +104,6 @@ pub(super) struct Shared {
     pub(super) counters: LiveCounters,
     memory: Memory,
     idle: Arc<Idle>,
-    sent_files: SentFiles,
     stopping: AtomicBool,
 }
 
@@ -116,7 +114,6 @@ impl Shared {
             exports,
             memory: Memory::new(limits.memory, limits.connections),
             idle: Arc::new(Idle::new(limits.memory / 2)),
-            sent_files: SentFiles::default(),
             limits,
             counters: LiveCounters::default(),
             stopping: AtomicBool::new(false),

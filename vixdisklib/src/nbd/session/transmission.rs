@@ -24,6 +24,7 @@ use super::pace::Pace;
 use super::receive::{Job, Receiver};
 use super::request::Command;
 use super::respond::reply;
+use super::sent_file::SentFiles;
 use super::{ByteStream, SessionError, Shared};
 use crate::nbd::export::Export;
 use crate::nbd::wire::request::{Request, command};
@@ -63,6 +64,7 @@ pub(super) fn run<S: ByteStream>(
         tells_stalls: stream.tells_stalls(),
         // A queued page that is written to later would change under way.
         sends_files: stream.sends_files() && export.is_read_only(),
+        sent_files: SentFiles::new(limits.connections),
         negotiated,
         shared,
     };
@@ -87,6 +89,7 @@ struct Transmission<'a, S> {
     export: &'a dyn Export,
     tells_stalls: bool,
     sends_files: bool,
+    sent_files: SentFiles,
     negotiated: &'a Negotiated,
     shared: &'a Shared,
 }
@@ -221,7 +224,7 @@ impl<'a, S: ByteStream> Transmission<'a, S> {
             export: self.export,
             negotiated: self.negotiated,
             max_extents: self.shared.limits.extents,
-            files: self.sends_files.then_some(&self.shared.sent_files),
+            files: self.sends_files.then_some(&self.sent_files),
         }
     }
 
