@@ -33,11 +33,8 @@ impl<'a> Request<'a> {
         if command == 2 {
             return None;
         }
-        let carries = if extended {
-            flags & 1 << 5 != 0
-        } else {
-            command == 1
-        };
+        // qemu 10 writes without saying in the flags that there is a payload.
+        let carries = command == 1 || (extended && flags & 1 << 5 != 0);
         let payload = if carries { length } else { 0 };
         if payload > 2 * u64::from(PAYLOAD) {
             return None;
