@@ -127,6 +127,10 @@ impl Disk {
 
     /// Fills `buf`, whose length is a multiple of 512 bytes, with the sectors from `start` on.
     ///
+    /// Of a compressed grain only as much is inflated as the sectors need, unless its reader goes on. The checksum of a
+    /// grain covers all of it: it is checked when all of the grain or its end is read, and [`check()`](crate::check())
+    /// checks it for every grain.
+    ///
     /// # Errors
     /// [`OutOfRange`](crate::ErrorKind::OutOfRange) and [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for the
     /// request, [`Corrupt`](crate::ErrorKind::Corrupt) and [`Io`](crate::ErrorKind::Io) for the place, and

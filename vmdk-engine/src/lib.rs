@@ -27,9 +27,10 @@
 //!
 //! Memory is bounded whatever the capacity and the number of parents: for each open disk at most 16 MiB of pieces of
 //! grain directories, 16 MiB of cached grain tables and 4 MiB of changed ones (32 MiB in `vmfsSparse`), 8 MiB of
-//! inflated grains, and while requests read or write streams 4 grains for each core. What is open for writing has,
-//! besides, 4 bytes for each table of the second directory, of which there is one for 32 MiB. So are file descriptors:
-//! of the extents of a chain, 64 stay open, and 64 of all others are open at a time.
+//! inflated grains, 4 grains for each core in buffers that are used again, and while requests read or write streams 4
+//! more. Each thread that reads streams keeps up to 128 KiB for records. What is open for writing has, besides, 4 bytes
+//! for each table of the second directory, of which there is one for 32 MiB. So are file descriptors: of the extents of
+//! a chain, 64 stay open, and 64 of all others are open at a time.
 //!
 //! ```
 //! use std::fs;

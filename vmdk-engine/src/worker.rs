@@ -193,6 +193,11 @@ impl Workers {
         Self { pool, owner }
     }
 
+    /// How many threads there are: as many as cores, or none.
+    pub(crate) fn count(&self) -> usize {
+        self.pool.count
+    }
+
     /// How many tasks should be unfinished at a time; at least one.
     pub(crate) fn depth(&self) -> usize {
         self.pool.count.saturating_mul(TASKS_PER_WORKER).max(1)

@@ -109,6 +109,31 @@ pub(crate) fn inflate(
     Ok(())
 }
 
+/// Inflates the front of a grain, as much as fits `out`, which is shorter than the grain.
+///
+/// What is behind it may be damaged, and is not looked at: the checksum of a grain, which covers all of it, stands at
+/// its end. So a change that leaves a valid zlib stream is not found.
+pub(crate) fn inflate_front(
+    compressed: &[u8],
+    out: &mut [u8],
+    grain: u64,
+) -> Result<(), RecordError> {
+    INFLATE.with_borrow_mut(|inflate| {
+        inflate.reset(true);
+        let status = inflate
+            .decompress(compressed, out, FlushDecompress::Finish)
+            .map_err(|_| RecordError::Damaged { grain })?;
+        let bytes = inflate.total_out();
+        if bytes >= u64::try_from(out.len()).unwrap_or(u64::MAX) {
+            return Ok(());
+        }
+        Err(match status {
+            Status::StreamEnd => RecordError::TooShort { grain, bytes },
+            _ => RecordError::Damaged { grain },
+        })
+    })
+}
+
 /// Inflates one whole zlib stream and checks its checksum; returns how many bytes of `out` it fills.
 fn inflate_exactly(
     inflate: &mut Decompress,
@@ -197,6 +222,33 @@ mod tests {
         assert_eq!(compress(&bytes, &mut [0; 65536], Compression::new(6)), None);
         let mut out = vec![0; 65536 + 500];
         assert!(compress(&bytes, &mut out, Compression::none()).is_some());
+    }
+
+    #[test]
+    fn the_front_alone_is_the_front_and_damage_counts_as_far_as_it_reaches() {
+        let text: Vec<u8> = (0_u32..).flat_map(u32::to_le_bytes).take(65536).collect();
+        for (bytes, level) in [(noise(), 0), (noise(), 6), (text, 6)] {
+            let record = deflate(grain(), 0, &bytes, Compression::new(level));
+            let good = &record[12..];
+            for length in [512, 4096, 33_280, 65_024] {
+                let mut out = vec![1; length];
+                inflate_front(good, &mut out, 0).expect("good");
+                assert!(out == bytes[..length], "level {level}, {length} bytes");
+                // A quarter of what is compressed never gives half, nor less than its half an eighth.
+                let quarter = &good[..good.len() / 4];
+                let result = inflate_front(quarter, &mut out, 0);
+                assert_eq!(
+                    result.is_ok(),
+                    length < 8192,
+                    "level {level}, {length} bytes"
+                );
+            }
+        }
+        let mut short = vec![0; 65536];
+        let part = compress(&[3; 1000], &mut short, Compression::new(9)).expect("fits");
+        inflate_front(&short[..part], &mut [0; 512], 0).expect("covers what is asked for");
+        let error = inflate_front(&short[..part], &mut [0; 1024], 0).expect_err("too short");
+        assert!(matches!(error, RecordError::TooShort { bytes: 1000, .. }));
     }
 
     #[test]

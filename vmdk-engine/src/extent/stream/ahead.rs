@@ -19,6 +19,14 @@ struct Reader {
     ahead: u64,
 }
 
+/// What is known of the reader that a request is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Followed {
+    pub(super) is_sequential: bool,
+    /// What should be inflated for the next requests: whole grains.
+    pub(super) fetch: Option<SectorRange>,
+}
+
 /// The last few readers. One whose request begins where another ended is sequential; it gets a grain ahead at first,
 /// and twice as many at each further request up to the limit.
 #[derive(Debug)]
@@ -37,11 +45,8 @@ impl ReadAhead {
         }
     }
 
-    /// Notes a request, and says what should be inflated for the next ones: whole grains.
-    pub(super) fn follow(&mut self, request: SectorRange, grain: GrainSize) -> Option<SectorRange> {
-        if self.limit == 0 {
-            return None;
-        }
+    /// Notes a request, and says what is known of its reader.
+    pub(super) fn follow(&mut self, request: SectorRange, grain: GrainSize) -> Followed {
         let found = self
             .readers
             .iter()
@@ -62,14 +67,17 @@ impl ReadAhead {
         reader.fetched = reader.fetched.max(behind);
         let mut fetch = None;
         if known.is_some() {
-            reader.ahead = reader.ahead.saturating_mul(2).clamp(1, self.limit);
+            reader.ahead = reader.ahead.saturating_mul(2).max(1).min(self.limit);
             let reach = reader.ahead.saturating_mul(grain.sectors());
             let reach = clamped(behind, SectorCount::new(reach)).end();
             fetch = SectorRange::between(reader.fetched, reach).filter(|range| !range.is_empty());
             reader.fetched = reader.fetched.max(reach);
         }
         self.readers.push_back(reader);
-        fetch
+        Followed {
+            is_sequential: known.is_some(),
+            fetch,
+        }
     }
 }
 
@@ -85,23 +93,21 @@ mod tests {
         GrainSize::new(128).expect("a power of two")
     }
 
+    fn fetch(ahead: &mut ReadAhead, request: SectorRange) -> Option<SectorRange> {
+        ahead.follow(request, grain()).fetch
+    }
+
     #[test]
     fn a_sequential_reader_gets_more_and_more_ahead_and_nothing_twice() {
         let mut ahead = ReadAhead::new(4);
-        assert_eq!(ahead.follow(range(0, 8), grain()), None);
-        assert_eq!(ahead.follow(range(8, 16), grain()), Some(range(128, 256)));
-        assert_eq!(ahead.follow(range(16, 24), grain()), Some(range(256, 384)));
-        assert_eq!(ahead.follow(range(24, 32), grain()), Some(range(384, 640)));
-        assert_eq!(ahead.follow(range(32, 128), grain()), None);
-        assert_eq!(
-            ahead.follow(range(128, 136), grain()),
-            Some(range(640, 768))
-        );
+        assert_eq!(fetch(&mut ahead, range(0, 8)), None);
+        assert_eq!(fetch(&mut ahead, range(8, 16)), Some(range(128, 256)));
+        assert_eq!(fetch(&mut ahead, range(16, 24)), Some(range(256, 384)));
+        assert_eq!(fetch(&mut ahead, range(24, 32)), Some(range(384, 640)));
+        assert_eq!(fetch(&mut ahead, range(32, 128)), None);
+        assert_eq!(fetch(&mut ahead, range(128, 136)), Some(range(640, 768)));
         // One that asks for much is followed from where it ends.
-        assert_eq!(
-            ahead.follow(range(136, 1280), grain()),
-            Some(range(1280, 1792))
-        );
+        assert_eq!(fetch(&mut ahead, range(136, 1280)), Some(range(1280, 1792)));
     }
 
     #[test]
@@ -110,14 +116,14 @@ mod tests {
         for round in 0..10 {
             for reader in 0..READERS as u64 {
                 let start = reader * 100_000 + round * 128;
-                let next = ahead.follow(range(start, start + 128), grain());
+                let next = fetch(&mut ahead, range(start, start + 128));
                 assert_eq!(next.is_some(), round > 0, "reader {reader}, round {round}");
             }
         }
         let mut ahead = ReadAhead::new(8);
         for request in 0..1000 {
             let start = request * 7919 % 100_000 * 8;
-            assert_eq!(ahead.follow(range(start, start + 4), grain()), None);
+            assert_eq!(fetch(&mut ahead, range(start, start + 4)), None);
         }
         assert!(ahead.readers.len() <= READERS);
     }
@@ -125,7 +131,18 @@ mod tests {
     #[test]
     fn without_workers_nothing_is_fetched() {
         let mut ahead = ReadAhead::new(0);
-        assert_eq!(ahead.follow(range(0, 8), grain()), None);
-        assert_eq!(ahead.follow(range(8, 16), grain()), None);
+        for (request, is_sequential) in [
+            (range(0, 8), false),
+            (range(8, 16), true),
+            (range(16, 400), true),
+            (range(8, 16), false),
+        ] {
+            let followed = ahead.follow(request, grain());
+            let expected = Followed {
+                is_sequential,
+                fetch: None,
+            };
+            assert_eq!(followed, expected, "{request:?}");
+        }
     }
 }
