@@ -127,9 +127,9 @@ impl Disk {
 
     /// Fills `buf`, whose length is a multiple of 512 bytes, with the sectors from `start` on.
     ///
-    /// Of a compressed grain only as much is inflated as the sectors need, unless its reader goes on. The checksum of a
-    /// grain covers all of it: it is checked when all of the grain or its end is read, and [`check()`](crate::check())
-    /// checks it for every grain.
+    /// Of a compressed grain only as much may be inflated as the sectors need. Its checksum covers all of it: it is always
+    /// checked when the whole grain or its end is read, not always for other parts, and for every grain by
+    /// [`check()`](crate::check()).
     ///
     /// # Errors
     /// [`OutOfRange`](crate::ErrorKind::OutOfRange) and [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for the

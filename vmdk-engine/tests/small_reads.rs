@@ -92,20 +92,21 @@ fn damage_shows_to_who_needs_what_is_damaged() {
         // The checksum, which covers all of the grain.
         bytes[end - 1] ^= 1;
         let first = grain * 128;
+        let damaged = Err(ErrorKind::Corrupt);
+        let disk = open(bytes.clone());
         let front = Ok(content[grain * GRAIN..][..8 * SECTOR].to_vec());
-        for order in 0..3 {
-            let disk = open(bytes.clone());
-            let steps: [&dyn Fn(); 3] = [
-                &|| assert!(read(&disk, first, 8) == front, "grain {grain}"),
-                &|| assert_eq!(read(&disk, first, 128), Err(ErrorKind::Corrupt)),
-                &|| assert_eq!(read(&disk, first + 120, 8), Err(ErrorKind::Corrupt)),
-            ];
-            (0..6).for_each(|step| steps[(order + step) % 3]());
-            assert_eq!(read(&disk, 0, 384), Err(ErrorKind::Corrupt));
+        for _ in 0..2 {
+            assert!(read(&disk, first, 8) == front, "grain {grain}");
+            assert_eq!(read(&disk, first, 128), damaged);
         }
+        assert_eq!(read(&disk, first + 120, 8), damaged);
+        // Now it is known.
+        assert_eq!(read(&disk, first, 8), damaged);
+        assert_eq!(read(&disk, 0, 384), damaged);
+        assert_eq!(read(&open(bytes.clone()), 0, 384), damaged);
         // The header of the zlib stream, without which there is nothing.
         put(&mut bytes, record + 12, &[0xff]);
         let disk = open(bytes);
-        assert_eq!(read(&disk, first, 8), Err(ErrorKind::Corrupt));
+        assert_eq!(read(&disk, first, 8), damaged);
     }
 }

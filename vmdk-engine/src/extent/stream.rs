@@ -7,7 +7,7 @@
 //!
 //! As long as there is nothing else to read, workers inflate the further grains of a long request, and those behind a
 //! request of a sequential reader. With as many requests as cores every core has work, and handing over costs more than
-//! it gains.
+//! it gains; so it does for grains that could not be compressed.
 
 mod ahead;
 mod buffers;
@@ -175,7 +175,8 @@ impl Extent for StreamExtent {
         let request = range_of(start, buf);
         let turn = self.inflated.begin();
         let follow = self.ahead.lock().follow(request, size);
-        if let Some(next) = follow.fetch.filter(|_| turn.leaves_cores()) {
+        let hands_over = turn.leaves_cores() && !self.records.are_stored();
+        if let Some(next) = follow.fetch.filter(|_| hands_over) {
             self.read_ahead(next);
         }
         let mut waiting: VecDeque<Wanted<'_>> = VecDeque::new();
@@ -201,7 +202,7 @@ impl Extent for StreamExtent {
                 skipped: buffer_len(SectorCount::new(size.offset_in(run.range.start()))),
                 part,
             };
-            if !turn.leaves_cores() && waiting.is_empty() {
+            if !hands_over {
                 self.get(wanted, follow.is_sequential)?;
                 continue;
             }

@@ -37,8 +37,8 @@ pub(crate) struct Records {
     has_markers: bool,
     /// The length of the file.
     file: ByteLen,
-    /// To be read at once: about what the last record had.
-    usual: AtomicUsize,
+    /// The length of the last record.
+    last: AtomicUsize,
 }
 
 impl Records {
@@ -50,12 +50,18 @@ impl Records {
             capacity: shape.capacity,
             has_markers: shape.has_markers,
             file,
-            usual: AtomicUsize::new(FIRST_READ),
+            last: AtomicUsize::new(FIRST_READ),
         }
     }
 
     pub(super) fn grain(&self) -> GrainSize {
         self.grain
+    }
+
+    /// Whether the last record was longer than its grain, whose bytes are stored as they are then. Copying such takes no
+    /// longer than telling a worker to.
+    pub(super) fn are_stored(&self) -> bool {
+        self.last.load(Ordering::Relaxed) > self.grain.bytes()
     }
 
     /// The bytes of a grain that the capacity covers: all of them, but for the last grain.
@@ -126,7 +132,8 @@ impl Records {
         let start = byte_position(record).get();
         let there = self.file.get().saturating_sub(start);
         let there = usize::try_from(there).unwrap_or(usize::MAX);
-        let first = self.usual.load(Ordering::Relaxed).min(there);
+        let usual = self.last.load(Ordering::Relaxed);
+        let first = usual.next_multiple_of(READ_STEP).min(KEPT_BYTES).min(there);
         let first_bytes = front(bytes, first);
         self.read_at(start, first_bytes)?;
         let (head_len, size) = self.read_head(grain, first_bytes)?;
@@ -144,8 +151,7 @@ impl Records {
                 rest,
             )?;
         }
-        let usual = end.next_multiple_of(READ_STEP).min(KEPT_BYTES);
-        self.usual.store(usual, Ordering::Relaxed);
+        self.last.store(end, Ordering::Relaxed);
         Ok(head_len.min(end)..end)
     }
 
