@@ -13,6 +13,7 @@ use crate::shell::{cargo, command, root};
 const ALLOWED: &[(&str, &[&str])] = &[
     ("disk-units", &[]),
     ("vmdk-engine", &["disk-units"]),
+    ("vsphere-nfc", &["disk-units"]),
     ("vixdisklib-sys", &[]),
     ("vixmntapi-sys", &["vixdisklib-sys"]),
     (
@@ -43,7 +44,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that must forbid unsafe code at their root.
-const WITHOUT_UNSAFE: &[&str] = &["disk-units", "vmdk-engine"];
+const WITHOUT_UNSAFE: &[&str] = &["disk-units", "vmdk-engine", "vsphere-nfc"];
 
 pub(crate) fn run() -> Result {
     let mut faults = Vec::new();
