@@ -13,4 +13,19 @@
     warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)
 )]
 
+#[allow(dead_code, reason = "the calls that use it follow")]
+mod deadline;
+#[allow(dead_code, reason = "the calls that use it follow")]
+mod error;
+#[allow(dead_code, reason = "the calls that use it follow")]
+mod secret;
+#[allow(dead_code, reason = "the calls that use it follow")]
+mod soap;
+#[allow(dead_code, reason = "the calls that use it follow")]
+mod tls;
 pub mod wire;
+
+pub use error::{Error, ErrorKind, Operation, Result};
+pub use secret::Secret;
+pub use soap::ManagedObject;
+pub use tls::{InvalidThumbprint, Thumbprint, TrustedCertificate};
