@@ -1,7 +1,9 @@
 //! A client of vSphere's network disk protocol (NFC): reads and writes the virtual disks of vCenter and ESXi.
 //!
 //! ```text
-//!   wire       every message in both directions, as bytes    wire/{authd,classic,aio}
+//!   Dial            makes fresh connections             dial.rs
+//!    └─ ByteStream      clear or encrypted              stream.rs tls_stream.rs
+//!   wire            every message in both directions    wire/{authd,classic,aio}
 //! ```
 //!
 //! Everything here blocks; there is no asynchronous runtime. What a server sends is checked before it is believed:
@@ -15,6 +17,7 @@
 
 #[allow(dead_code, reason = "the calls that use it follow")]
 mod deadline;
+mod dial;
 #[allow(dead_code, reason = "the calls that use it follow")]
 mod error;
 #[allow(dead_code, reason = "the calls that use it follow")]
@@ -22,10 +25,18 @@ mod secret;
 #[allow(dead_code, reason = "the calls that use it follow")]
 mod soap;
 #[allow(dead_code, reason = "the calls that use it follow")]
+mod stream;
+mod timeouts;
+#[allow(dead_code, reason = "the calls that use it follow")]
 mod tls;
+#[allow(dead_code, reason = "the calls that use it follow")]
+mod tls_stream;
 pub mod wire;
 
+pub use dial::{Dial, Dialed};
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use secret::Secret;
 pub use soap::ManagedObject;
+pub use stream::ByteStream;
+pub use timeouts::Timeouts;
 pub use tls::{InvalidThumbprint, Thumbprint, TrustedCertificate};
