@@ -4,6 +4,7 @@
 //!   Dial            makes fresh connections             dial.rs
 //!    └─ ByteStream      clear or encrypted              stream.rs tls_stream.rs
 //!   wire            every message in both directions    wire/{authd,classic,aio}
+//!   compress        pieces of data, both ways           compress/{zlib,fastlz,skipz}
 //! ```
 //!
 //! Everything here blocks; there is no asynchronous runtime. What a server sends is checked before it is believed:
@@ -15,6 +16,7 @@
     warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)
 )]
 
+pub mod compress;
 #[allow(dead_code, reason = "the calls that use it follow")]
 mod deadline;
 mod dial;
@@ -33,6 +35,7 @@ mod tls;
 mod tls_stream;
 pub mod wire;
 
+pub use compress::Compression;
 pub use dial::{Dial, Dialed};
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use secret::Secret;
