@@ -18,7 +18,10 @@ impl TimedStream {
     pub(crate) fn connect(host: &str, port: u16, limit: Duration) -> io::Result<Self> {
         let deadline = after(limit);
         let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-        for address in (host, port).to_socket_addrs()? {
+        let addresses = (host, port)
+            .to_socket_addrs()
+            .map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))?;
+        for address in addresses {
             match TcpStream::connect_timeout(&address, remaining(deadline)?) {
                 Ok(tcp) => {
                     tcp.set_nodelay(true)?;

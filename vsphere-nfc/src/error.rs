@@ -11,7 +11,7 @@ use std::io;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The request itself is malformed; nothing was sent.
+    /// The request itself is malformed, as this client or the server sees it.
     InvalidArgument,
     /// The server, or this client, does not offer it.
     Unsupported,
@@ -150,7 +150,7 @@ struct Inner {
 }
 
 /// The result of everything that can fail here.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// The class of the failure.
@@ -269,6 +269,16 @@ pub(crate) fn connection_kind(error: &io::Error) -> ErrorKind {
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => ErrorKind::TimedOut,
         io::ErrorKind::InvalidData => ErrorKind::Protocol,
         _ => ErrorKind::ConnectionLost,
+    }
+}
+
+/// The kind that a failure to connect has.
+pub(crate) fn dialing_kind(error: &io::Error) -> ErrorKind {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => ErrorKind::ConnectionRefused,
+        io::ErrorKind::TimedOut => ErrorKind::TimedOut,
+        io::ErrorKind::NotFound => ErrorKind::ServerNotFound,
+        _ => ErrorKind::CannotConnect,
     }
 }
 

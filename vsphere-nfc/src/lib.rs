@@ -1,6 +1,9 @@
 //! A client of vSphere's network disk protocol (NFC): reads and writes the virtual disks of vCenter and ESXi.
 //!
 //! ```text
+//!   Host            a login: tickets, snapshots, look-ups   host.rs host/
+//!    └─ soap            the management plane            soap.rs soap/
+//!   DiskDialer      a ticket, presented to its host     host/dialing.rs ticket.rs authd.rs tls.rs
 //!   Dial            makes fresh connections             dial.rs
 //!    └─ ByteStream      clear or encrypted              stream.rs tls_stream.rs
 //!   wire            every message in both directions    wire/{authd,classic,aio}
@@ -16,30 +19,35 @@
     warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)
 )]
 
+mod authd;
 pub mod compress;
-#[allow(dead_code, reason = "the calls that use it follow")]
 mod deadline;
 mod dial;
-#[allow(dead_code, reason = "the calls that use it follow")]
 mod error;
-#[allow(dead_code, reason = "the calls that use it follow")]
+mod host;
 mod secret;
-#[allow(dead_code, reason = "the calls that use it follow")]
 mod soap;
 #[allow(dead_code, reason = "the calls that use it follow")]
 mod stream;
+mod ticket;
 mod timeouts;
-#[allow(dead_code, reason = "the calls that use it follow")]
 mod tls;
 #[allow(dead_code, reason = "the calls that use it follow")]
 mod tls_stream;
+mod transport;
 pub mod wire;
 
 pub use compress::Compression;
 pub use dial::{Dial, Dialed};
 pub use error::{Error, ErrorKind, Operation, Result};
+pub use host::{ConnectOptions, DiskDialer, DiskPlace, Host};
 pub use secret::Secret;
-pub use soap::ManagedObject;
+pub use soap::{
+    ApiType, ChangedAreas, Credentials, Fcd, FcdSpec, ManagedObject, SnapshotOptions, VmDisk,
+    VmSpec,
+};
 pub use stream::ByteStream;
+pub use ticket::{Access, Ticket};
 pub use timeouts::Timeouts;
 pub use tls::{InvalidThumbprint, Thumbprint, TrustedCertificate};
+pub use transport::Transport;

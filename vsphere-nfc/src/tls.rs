@@ -4,6 +4,7 @@
 //! old sessions are never reused: each handshake shows a certificate.
 
 mod pin;
+mod record;
 mod thumbprint;
 
 use std::io;
@@ -16,8 +17,11 @@ use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{CertificateError, ClientConfig, ClientConnection, RootCertStore};
 
+use crate::error::{Cause, ErrorKind, connection_kind};
 pub(crate) use pin::Pin;
-use pin::{PinVerifier, WrongCertificate};
+use pin::PinVerifier;
+pub(crate) use pin::WrongCertificate;
+pub(crate) use record::Records;
 pub use thumbprint::{InvalidThumbprint, Thumbprint};
 
 /// Whose word is taken for who the server is.
@@ -57,6 +61,19 @@ pub(crate) enum TlsError {
     /// The connection broke during the handshake.
     #[error("the connection failed during the TLS handshake")]
     Io(#[source] io::Error),
+}
+
+impl Cause for TlsError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::WrongCertificate(_) | Self::Untrusted(_) => ErrorKind::Certificate,
+            Self::NoSystemAuthorities(_) | Self::BadAuthorities(_) | Self::BadName(_) => {
+                ErrorKind::InvalidArgument
+            }
+            Self::Protocol(_) => ErrorKind::Protocol,
+            Self::Io(error) => connection_kind(error),
+        }
+    }
 }
 
 impl From<rustls::Error> for TlsError {

@@ -26,6 +26,7 @@ pub(crate) struct Call {
     method: &'static str,
     text: WipedBytes,
     illegal: Option<IllegalText>,
+    once: bool,
 }
 
 impl Call {
@@ -47,12 +48,23 @@ impl Call {
             method,
             text,
             illegal: None,
+            once: false,
         };
         call.object("_this", this)
     }
 
     pub(crate) fn method(&self) -> &'static str {
         self.method
+    }
+
+    /// The call must not be carried out twice: it makes something.
+    pub(crate) fn once(mut self) -> Self {
+        self.once = true;
+        self
+    }
+
+    pub(crate) fn is_once(&self) -> bool {
+        self.once
     }
 
     /// A reference to an object.

@@ -67,19 +67,14 @@ impl Fault {
         }
     }
 
-    /// The type of the fault, such as `InvalidLogin`; empty when the server did not say.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
+    /// Whether the session has ended, so that a new login may help.
+    pub(super) fn ends_session(&self) -> bool {
+        self.name == "NotAuthenticated"
     }
 
-    /// What the server said, in its own words and language.
-    pub(crate) fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// The object that is missing, or that the caller may not touch.
-    pub(crate) fn object(&self) -> Option<&ManagedObject> {
-        self.object.as_ref()
+    /// Whether the server does not know the method.
+    pub(crate) fn is_unsupported(&self) -> bool {
+        self.kind() == ErrorKind::Unsupported
     }
 
     fn sentence(&self) -> String {
@@ -274,10 +269,10 @@ mod tests {
             "<detail><x:NotFoundFault xmlns:x=\"urn:vim25\" xsi:type=\"x:NotFound\"/></detail>";
         let named = "<detail><NotFoundFault xmlns=\"urn:vim25\"/></detail>";
         for detail in [prefixed, named] {
-            assert_eq!(fault(detail, "").name(), "NotFound");
+            assert_eq!(fault(detail, "").name, "NotFound");
         }
         let bare = fault("", "no detail");
-        assert_eq!((bare.kind(), bare.name()), (ErrorKind::Failed, ""));
+        assert_eq!((bare.kind(), bare.name.as_str()), (ErrorKind::Failed, ""));
     }
 
     #[test]

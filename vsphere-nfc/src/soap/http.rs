@@ -13,9 +13,11 @@ use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use crate::deadline::TimedStream;
+use crate::error::{Cause, ErrorKind, connection_kind, dialing_kind};
 use crate::secret::{Secret, WipedBytes};
 use crate::tls::{self, TlsError};
 use body::BodyError;
+pub(crate) use head::cookie_header;
 use head::{Framing, Head, HeadError};
 
 /// The longest accepted head of an answer in bytes.
@@ -45,6 +47,20 @@ pub(crate) enum HttpError {
     /// The answer is longer than anything that this client asks for.
     #[error("the answer is too long")]
     TooLong,
+}
+
+impl HttpError {
+    /// See [`crate::ErrorKind`].
+    pub(crate) fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Connect(error) => dialing_kind(error),
+            // Whatever speaks there, it is no vSphere.
+            Self::Tls(TlsError::Protocol(_)) => ErrorKind::CannotConnect,
+            Self::Tls(error) => error.kind(),
+            Self::Io(error) => connection_kind(error),
+            Self::Malformed(_) | Self::TooLong => ErrorKind::CannotConnect,
+        }
+    }
 }
 
 impl From<HeadError> for HttpError {

@@ -1,0 +1,210 @@
+//! Carrying out calls on a server: connections, the session's cookie, and what can go wrong on the way.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use roxmltree::Node;
+use rustls::ClientConfig;
+
+use super::envelope::{Call, IllegalText};
+use super::fault::Fault;
+use super::http::{Connection, HttpError, Request, Response};
+use super::reply::{Reply, ReplyError};
+use super::version;
+use crate::error::{Cause, ErrorKind};
+use crate::secret::{Secret, WipedBytes};
+
+/// Where calls go.
+const PATH: &str = "/sdk";
+
+/// How many connections are kept between calls.
+const MAX_IDLE: usize = 4;
+
+/// Why a call gave no value.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    #[error(transparent)]
+    Illegal(#[from] IllegalText),
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    #[error("the server answers with the HTTP status {0}")]
+    Status(u16),
+    #[error(transparent)]
+    Reply(#[from] ReplyError),
+    #[error("the server speaks no version of the vSphere API between 6.5 and 8.0")]
+    NoCommonVersion,
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl Cause for CallError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Illegal(_) => ErrorKind::InvalidArgument,
+            Self::Http(error) => error.kind(),
+            Self::Status(_) | Self::NoCommonVersion => ErrorKind::CannotConnect,
+            Self::Reply(_) => ErrorKind::Protocol,
+            Self::Fault(fault) => fault.kind(),
+        }
+    }
+
+    fn fault(&self) -> Option<&str> {
+        match self {
+            Self::Fault(fault) => fault.fault(),
+            _ => None,
+        }
+    }
+
+    fn server_text(&self) -> Option<&str> {
+        match self {
+            Self::Fault(fault) => fault.server_text(),
+            _ => None,
+        }
+    }
+}
+
+/// A request that can be sent, also more than once.
+#[derive(Debug)]
+pub(crate) struct Message {
+    method: &'static str,
+    text: WipedBytes,
+    once: bool,
+}
+
+impl Message {
+    pub(crate) fn new(call: Call) -> Result<Self, IllegalText> {
+        let (method, once) = (call.method(), call.is_once());
+        let text = call.finish()?;
+        Ok(Self { method, text, once })
+    }
+}
+
+/// A server, and the session that this client has there, if any.
+///
+/// Calls may run at the same time; each has a connection for itself.
+#[derive(Debug)]
+pub(crate) struct Client {
+    host: String,
+    port: u16,
+    config: Arc<ClientConfig>,
+    connect_limit: Duration,
+    call_limit: Duration,
+    /// The header that tells the version of the API.
+    action: String,
+    cookie: Mutex<Option<Secret>>,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Client {
+    /// Connects and agrees on a version. Nothing secret is sent.
+    pub(crate) fn connect(
+        host: &str,
+        port: u16,
+        config: Arc<ClientConfig>,
+        connect_limit: Duration,
+        call_limit: Duration,
+    ) -> Result<Self, CallError> {
+        let mut client = Self {
+            host: host.to_owned(),
+            port,
+            config,
+            connect_limit,
+            call_limit,
+            action: String::new(),
+            cookie: Mutex::new(None),
+            idle: Mutex::new(Vec::new()),
+        };
+        let response = client.exchange(
+            Request::Get {
+                path: version::DOCUMENT,
+            },
+            true,
+        )?;
+        let version = match response.status {
+            200 => version::choose(response.body.as_slice())?.ok_or(CallError::NoCommonVersion)?,
+            404 => version::FALLBACK.to_owned(),
+            other => return Err(CallError::Status(other)),
+        };
+        client.action = format!("urn:vim25/{version}");
+        Ok(client)
+    }
+
+    /// The host as it was named.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Takes over the cookie of a session, or forgets the one that it has.
+    pub(crate) fn set_cookie(&self, cookie: Option<Secret>) {
+        *self.cookie.lock() = cookie;
+    }
+
+    /// Sends a call and gives the response to `read`.
+    pub(crate) fn call<T>(
+        &self,
+        message: &Message,
+        mut read: impl FnMut(Node<'_, '_>) -> Result<T, ReplyError>,
+    ) -> Result<T, CallError> {
+        let cookie = self.cookie.lock().clone();
+        let request = Request::Post {
+            path: PATH,
+            action: &self.action,
+            cookie: cookie.as_ref(),
+            body: message.text.as_slice(),
+        };
+        let response = self.exchange(request, !message.once)?;
+        if response.cookie.is_some() {
+            self.set_cookie(response.cookie);
+        }
+        let status = response.status;
+        let body = response.body.as_slice();
+        let value = Reply::to(message.method, body, |reply| match reply {
+            Reply::Response(node) if status == 200 => Ok(Ok(read(node)?)),
+            Reply::Response(_) => Ok(Err(CallError::Status(status))),
+            Reply::Fault(fault) => Ok(Err(CallError::Fault(fault))),
+        });
+        match value {
+            Ok(value) => value,
+            // What came is no SOAP, so the status tells more.
+            Err(_) if status != 200 => Err(CallError::Status(status)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Sends a request on a connection that is free, or on a new one.
+    ///
+    /// A kept connection may be closed by the server at the very moment. What may be said twice is said again then, on
+    /// a new one; anything else is said on a new one from the start.
+    fn exchange(&self, request: Request<'_>, repeatable: bool) -> Result<Response, CallError> {
+        if repeatable && let Some(mut connection) = self.idle_connection() {
+            match connection.exchange(request, self.call_limit) {
+                Err(HttpError::Io(error)) if error.kind() != io::ErrorKind::TimedOut => {}
+                result => return Ok(self.keep(connection, result?)),
+            }
+        }
+        let config = Arc::clone(&self.config);
+        let (mut connection, _) =
+            Connection::open(&self.host, self.port, config, self.connect_limit)?;
+        let response = connection.exchange(request, self.call_limit)?;
+        Ok(self.keep(connection, response))
+    }
+
+    fn idle_connection(&self) -> Option<Connection> {
+        loop {
+            let connection = self.idle.lock().pop()?;
+            if !connection.is_spent() {
+                return Some(connection);
+            }
+        }
+    }
+
+    fn keep(&self, connection: Connection, response: Response) -> Response {
+        let mut idle = self.idle.lock();
+        if response.keeps && idle.len() < MAX_IDLE {
+            idle.push(connection);
+        }
+        response
+    }
+}
