@@ -97,7 +97,7 @@ impl Host {
     /// [`ErrorKind::VmNotFound`](crate::ErrorKind::VmNotFound), and those of any call.
     pub fn vm(&self, spec: &VmSpec) -> Result<ManagedObject> {
         let found = self.session.find_vm(spec);
-        found.map_err(|error| error.during(Operation::Find, format!("{spec:?}")))
+        found.map_err(|error| error.during(Operation::Find, spec.to_string()))
     }
 
     /// The disks of a virtual machine as it is, or of a snapshot as it was when it was made, in the order of the

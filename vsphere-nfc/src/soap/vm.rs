@@ -1,5 +1,6 @@
 //! Virtual machines: where to find them, and which disks they have.
 
+use std::fmt;
 use std::iter;
 
 use disk_units::ByteLen;
@@ -31,6 +32,18 @@ pub enum VmSpec {
         /// The path of the `.vmx` file.
         path: String,
     },
+}
+
+impl fmt::Display for VmSpec {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Moref(name)
+            | Self::Uuid(name)
+            | Self::InstanceUuid(name)
+            | Self::InventoryPath(name)
+            | Self::DatastorePath { path: name, .. } => formatter.write_str(name),
+        }
+    }
 }
 
 /// A disk of a virtual machine.
