@@ -20,25 +20,30 @@
 )]
 
 mod authd;
+mod budget;
 pub mod compress;
 mod deadline;
 mod dial;
+mod disk;
 mod error;
+mod failure;
+mod handshake;
 mod host;
 mod secret;
+mod session;
 mod soap;
-#[allow(dead_code, reason = "the calls that use it follow")]
 mod stream;
 mod ticket;
 mod timeouts;
 mod tls;
-#[allow(dead_code, reason = "the calls that use it follow")]
 mod tls_stream;
 mod transport;
 pub mod wire;
 
+pub use budget::Budget;
 pub use compress::Compression;
 pub use dial::{Dial, Dialed};
+pub use disk::{OpenOptions, RemoteDisk};
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use host::{ConnectOptions, DiskDialer, DiskPlace, Host};
 pub use secret::Secret;

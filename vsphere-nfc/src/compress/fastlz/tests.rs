@@ -55,7 +55,7 @@ fn samples() -> Vec<Vec<u8>> {
         sample.extend(word);
         sample.extend(noise(&mut state, 20));
         // So that it gets smaller, and is not left as it is.
-        sample.extend(vec![0; 2000]);
+        sample.extend(vec![0; 4000]);
         samples.push(sample);
     }
     samples

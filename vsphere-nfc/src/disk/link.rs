@@ -1,0 +1,206 @@
+//! The connection of a disk, renewed when it was lost.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use disk_units::{ByteLen, SectorCount};
+use parking_lot::Mutex;
+
+use super::options::OpenOptions;
+use crate::budget::Budget;
+use crate::dial::Dial;
+use crate::error::ErrorKind;
+use crate::failure::Failure;
+use crate::session::Session;
+use crate::wire::aio::{FILE_TYPE_DISK, FileOpened, Geometry, MAX_PATH, OpenFile, Reply, Request};
+
+/// What does not change while a disk is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shape {
+    /// In sectors of 512 bytes.
+    pub(super) capacity: SectorCount,
+    pub(super) sector_size: u32,
+    pub(super) geometry: Geometry,
+}
+
+/// The disk, open on one connection.
+pub(super) struct Open {
+    pub(super) session: Session,
+    pub(super) handle: u64,
+    /// The most data of one message, in bytes.
+    pub(super) buffer: u32,
+    pub(super) budget: Arc<Budget>,
+    pub(super) shape: Shape,
+    /// Whether something was written over this connection.
+    wrote: AtomicBool,
+}
+
+impl Open {
+    pub(super) fn dial(
+        dial: &dyn Dial,
+        path: &str,
+        options: &OpenOptions,
+    ) -> Result<Self, Failure> {
+        let length = match u32::try_from(path.len()) {
+            Ok(length) if path.len() <= MAX_PATH && length > 0 => length,
+            _ => {
+                return Err(Failure::request(
+                    ErrorKind::InvalidArgument,
+                    "the path is empty or too long",
+                ));
+            }
+        };
+        let dialed = dial
+            .dial()
+            .map_err(|error| Failure::Dial(Arc::new(error)))?;
+        let budget = options
+            .budget
+            .clone()
+            .unwrap_or_else(|| Budget::of_host(&dialed.host));
+        let (session, buffers) = Session::begin(dialed, &options.timeouts, options.buffer)?;
+        let open = Request::OpenFile(OpenFile {
+            path: length,
+            file_type: FILE_TYPE_DISK,
+            flags: options.flags(),
+        });
+        let (reply, _) = session
+            .call_and_wait(&open, path.as_bytes())
+            .map_err(|failure| failure.for_opening(options.writable))?;
+        let Reply::FileOpened(opened) = reply else {
+            return Err(Failure::breach("another answer to opening a disk"));
+        };
+        if opened.status != 0 {
+            return Err(Failure::refused_by(opened.status).for_opening(options.writable));
+        }
+        Ok(Self {
+            session,
+            handle: opened.handle,
+            buffer: buffers.size,
+            budget,
+            shape: shape(&opened)?,
+            wrote: AtomicBool::new(false),
+        })
+    }
+
+    /// To be called before something is written.
+    pub(super) fn note_write(&self) {
+        self.wrote.store(true, Ordering::Relaxed);
+    }
+
+    fn has_written(&self) -> bool {
+        self.wrote.load(Ordering::Relaxed)
+    }
+}
+
+fn shape(opened: &FileOpened) -> Result<Shape, Failure> {
+    let sector_size = match opened.sector_size {
+        0 => 512,
+        size if size.is_power_of_two() && (512..=64 << 10).contains(&size) => size,
+        _ => return Err(Failure::breach("a disk with sectors of an unknown size")),
+    };
+    if opened.handle == 0 || opened.file_type != FILE_TYPE_DISK {
+        return Err(Failure::breach("an open file that is no disk"));
+    }
+    let capacity = match ByteLen::new(opened.capacity).whole_sectors() {
+        Some(capacity) if opened.capacity.checked_rem(sector_size.into()) == Some(0) => capacity,
+        _ => {
+            return Err(Failure::breach(
+                "a disk that does not consist of whole sectors",
+            ));
+        }
+    };
+    Ok(Shape {
+        capacity,
+        sector_size,
+        geometry: opened.geometry,
+    })
+}
+
+pub(super) struct Link {
+    dial: Box<dyn Dial>,
+    path: String,
+    options: OpenOptions,
+    state: Mutex<State>,
+}
+
+enum State {
+    /// The connection may have been lost since.
+    Open(Arc<Open>),
+    /// It was lost for good.
+    Lost(Failure),
+    Closed,
+}
+
+impl Link {
+    pub(super) fn new(dial: Box<dyn Dial>, path: &str, options: &OpenOptions, open: Open) -> Self {
+        Self {
+            dial,
+            path: path.to_owned(),
+            options: options.clone(),
+            state: Mutex::new(State::Open(Arc::new(open))),
+        }
+    }
+
+    /// A connection that works as far as known. A lost one is renewed; others wait meanwhile.
+    pub(super) fn current(&self) -> Result<Arc<Open>, Failure> {
+        let mut state = self.state.lock();
+        self.look(&mut state)?;
+        let State::Open(open) = &*state else {
+            return Err(Failure::Closed);
+        };
+        let Some(failure) = open.session.failure() else {
+            return Ok(Arc::clone(open));
+        };
+        tracing::warn!(path = %self.path, %failure, "connecting again");
+        let renewed = Arc::new(Open::dial(&*self.dial, &self.path, &self.options)?);
+        if renewed.shape != open.shape {
+            *state = State::Lost(Failure::Changed);
+            return Err(Failure::Changed);
+        }
+        *state = State::Open(Arc::clone(&renewed));
+        Ok(renewed)
+    }
+
+    /// Fails if something was written over a connection that was lost.
+    pub(super) fn lost_writes(&self) -> Result<(), Failure> {
+        self.look(&mut self.state.lock())
+    }
+
+    fn look(&self, state: &mut State) -> Result<(), Failure> {
+        if let State::Open(open) = state
+            && open.has_written()
+            && let Some(failure) = open.session.failure()
+        {
+            *state = State::Lost(Failure::WritesLost(Arc::new(failure)));
+        }
+        match state {
+            State::Open(_) => Ok(()),
+            State::Lost(failure) => Err(failure.clone()),
+            State::Closed => Err(Failure::Closed),
+        }
+    }
+
+    /// Closes what is open; once. Nothing may be in flight.
+    pub(super) fn close(&self) -> Result<(), Failure> {
+        let mut state = self.state.lock();
+        let seen = self.look(&mut state);
+        let open = match std::mem::replace(&mut *state, State::Closed) {
+            State::Open(open) => open,
+            State::Lost(_) => return seen,
+            State::Closed => return Ok(()),
+        };
+        drop(state);
+        if open.session.failure().is_some() {
+            // Nothing was written, so nothing is lost.
+            return Ok(());
+        }
+        open.session.close(open.handle)
+    }
+
+    /// Ends the connection at once.
+    pub(super) fn abandon(&self) {
+        if let State::Open(open) = &*self.state.lock() {
+            open.session.end(Failure::Closed);
+        }
+    }
+}

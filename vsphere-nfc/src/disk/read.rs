@@ -1,0 +1,223 @@
+//! Reading.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use disk_units::{ByteLen, Sector};
+use parking_lot::Mutex;
+
+use super::core::Core;
+use super::flight::call_back;
+use super::piece::{Failed, Piece, Tally, cut, in_smaller_pieces};
+use super::recovery::recover;
+use crate::budget::Permit;
+use crate::error::{Operation, Result};
+use crate::failure::Failure;
+use crate::session::{Target, one_shot};
+use crate::wire::aio::Io;
+
+/// A caller's buffer and what to do with it in the end.
+trait Job: Send {
+    fn bytes(&mut self) -> &mut [u8];
+    fn finish(self: Box<Self>, result: std::result::Result<(), Failure>);
+}
+
+struct Submitted<B, F> {
+    buf: B,
+    done: F,
+}
+
+impl<B, F> Job for Submitted<B, F>
+where
+    B: AsMut<[u8]> + Send,
+    F: FnOnce(std::result::Result<(), Failure>, B) + Send,
+{
+    fn bytes(&mut self) -> &mut [u8] {
+        self.buf.as_mut()
+    }
+
+    fn finish(self: Box<Self>, result: std::result::Result<(), Failure>) {
+        (self.done)(result, self.buf);
+    }
+}
+
+/// A read of a caller.
+struct Request {
+    core: Arc<Core>,
+    /// Taken when it is finished.
+    job: Mutex<Option<Box<dyn Job>>>,
+}
+
+pub(super) fn submit<B>(
+    core: &Arc<Core>,
+    start: Sector,
+    buf: B,
+    done: impl FnOnce(Result<()>, B) + Send + 'static,
+) where
+    B: AsMut<[u8]> + Send + 'static,
+{
+    let path = core.path.clone();
+    begin(core, start, buf, move |result, buf| {
+        let result = result.map_err(|failure| failure.during(Operation::Read, path));
+        call_back(|| done(result, buf));
+    });
+}
+
+/// What arrives comes through a buffer that the thread which receives may keep.
+pub(super) fn read_at(core: &Arc<Core>, start: Sector, buf: &mut [u8]) -> Result<()> {
+    // Without the memory for it, if it is refused.
+    let length = buf.len();
+    let outcome = core.range(start, length).and_then(|_| {
+        let (done, result) = one_shot();
+        begin(core, start, vec![0; length], |outcome, data| {
+            done(outcome.map(|()| data));
+        });
+        result()
+    });
+    let data = outcome.map_err(|failure| failure.during(Operation::Read, &*core.path))?;
+    buf.copy_from_slice(&data);
+    Ok(())
+}
+
+fn begin<B, F>(core: &Arc<Core>, start: Sector, mut buf: B, done: F)
+where
+    B: AsMut<[u8]> + Send + 'static,
+    F: FnOnce(std::result::Result<(), Failure>, B) + Send + 'static,
+{
+    let length = buf.as_mut().len();
+    if let Err(failure) = core.range(start, length) {
+        done(Err(failure), buf);
+        return;
+    }
+    core.flight.enter();
+    let request = Arc::new(Request {
+        core: Arc::clone(core),
+        job: Mutex::new(Some(Box::new(Submitted { buf, done }))),
+    });
+    let tally = Tally::new({
+        let request = Arc::clone(&request);
+        move |failed| settle(&request, failed)
+    });
+    // `range` has found it within the disk.
+    let offset = start.byte_offset().map_or(u64::MAX, ByteLen::get);
+    for piece in cut(offset, 0, length, core.request_size()) {
+        tally.begin();
+        let done = Arc::clone(&tally);
+        let sent = send(&request, piece, move |result| done.end(piece, result));
+        if let Err(failure) = sent {
+            // There is no connection, so there is none for the others either.
+            tally.end(piece, Err(failure));
+            break;
+        }
+    }
+    tally.all_sent();
+}
+
+/// Asks for a piece. If there is a connection, `done` hears of it.
+fn send(
+    request: &Arc<Request>,
+    piece: Piece,
+    done: impl FnOnce(std::result::Result<(), Failure>) + Send + 'static,
+) -> std::result::Result<(), Failure> {
+    let core = &request.core;
+    let open = core.link.current()?;
+    let length = usize::try_from(piece.length).unwrap_or(usize::MAX);
+    let permit = open.budget.reserve(length);
+    let compression = core.options.compression.number();
+    let io = Io::read(open.handle, compression, piece.offset, piece.length);
+    let target = PieceTarget {
+        request: Arc::clone(request),
+        piece,
+        permit,
+        done,
+    };
+    open.session.read(io, Box::new(target));
+    Ok(())
+}
+
+/// Where a piece goes.
+struct PieceTarget<F> {
+    request: Arc<Request>,
+    piece: Piece,
+    permit: Permit,
+    done: F,
+}
+
+impl<F> Target for PieceTarget<F>
+where
+    F: FnOnce(std::result::Result<(), Failure>) + Send,
+{
+    fn fill_part(
+        &mut self,
+        part: Range<u32>,
+        fill: &mut dyn FnMut(&mut [u8]) -> std::result::Result<(), Failure>,
+    ) -> std::result::Result<(), Failure> {
+        // Only the thread that receives looks here.
+        let mut job = self.request.job.lock();
+        let bytes = job.as_mut().and_then(|job| {
+            let piece = job.bytes().get_mut(self.piece.range())?;
+            let [start, end] = [part.start, part.end].map(usize::try_from);
+            piece.get_mut(start.ok()?..end.ok()?)
+        });
+        fill(bytes.ok_or(Failure::Closed)?)
+    }
+
+    fn finish(self: Box<Self>, result: std::result::Result<(), Failure>) {
+        drop(self.permit);
+        (self.done)(result);
+    }
+}
+
+/// All pieces have come, or failed.
+fn settle(request: &Arc<Request>, failed: Failed) {
+    let lasting = failed
+        .iter()
+        .find(|(_, failure)| !(failure.is_lost_connection() || failure.is_out_of_memory()));
+    if let Some((_, failure)) = lasting {
+        return finish(request, Err(failure.clone()));
+    }
+    if failed.is_empty() {
+        return finish(request, Ok(()));
+    }
+    let again = Arc::clone(request);
+    recover(
+        &request.core,
+        Box::new(move |result| {
+            let repeat = |(piece, failure)| repeat(&again, piece, failure);
+            let result = result.and_then(|()| failed.into_iter().try_for_each(repeat));
+            finish(&again, result);
+        }),
+    );
+}
+
+/// Reads a piece again: over a new connection, or in smaller ones.
+fn repeat(
+    request: &Arc<Request>,
+    piece: Piece,
+    failure: Failure,
+) -> std::result::Result<(), Failure> {
+    let read_now = |piece| {
+        let (done, result) = one_shot();
+        send(request, piece, done)?;
+        result()
+    };
+    let result = if failure.is_out_of_memory() {
+        Err(failure)
+    } else {
+        read_now(piece)
+    };
+    match result {
+        Err(failure) if failure.is_out_of_memory() => {
+            in_smaller_pieces(&request.core, piece, read_now)
+        }
+        result => result,
+    }
+}
+
+fn finish(request: &Request, result: std::result::Result<(), Failure>) {
+    let job = request.job.lock().take();
+    if let Some(job) = job {
+        job.finish(result);
+    }
+    request.core.flight.leave();
+}
