@@ -1,13 +1,15 @@
 //! A client of vSphere's network disk protocol (NFC): reads and writes the virtual disks of vCenter and ESXi.
 //!
 //! ```text
-//!   Host            a login: tickets, snapshots, look-ups   host.rs host/
-//!    └─ soap            the management plane            soap.rs soap/
-//!   DiskDialer      a ticket, presented to its host     host/dialing.rs ticket.rs authd.rs tls.rs
-//!   Dial            makes fresh connections             dial.rs
-//!    └─ ByteStream      clear or encrypted              stream.rs tls_stream.rs
-//!   wire            every message in both directions    wire/{authd,classic,aio}
-//!   compress        pieces of data, both ways           compress/{zlib,fastlz,skipz}
+//!   Host              a login: tickets, snapshots, look-ups      host.rs host/
+//!    └─ soap              the management plane                   soap.rs soap/
+//!   RemoteDisk        sectors of one disk                        disk.rs disk/
+//!    ├─ Session           many requests on one connection        session.rs session/ handshake.rs budget.rs
+//!    │   └─ ByteStream        clear or encrypted                 stream.rs tls_stream.rs
+//!    └─ Dial              makes fresh connections                dial.rs
+//!        └─ DiskDialer        a ticket, presented to its host    host/dialing.rs ticket.rs authd.rs tls.rs
+//!   wire              every message in both directions           wire/{authd,classic,aio}
+//!   compress          pieces of data, both ways                  compress/{zlib,fastlz,skipz}
 //! ```
 //!
 //! Everything here blocks; there is no asynchronous runtime. What a server sends is checked before it is believed:
