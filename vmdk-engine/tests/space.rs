@@ -229,6 +229,25 @@ fn image() -> impl Strategy<Value = SparseImage> {
     )
 }
 
+/// Two tables fit into a slot, and the first one has one for itself: the second must not stay at the end.
+#[test]
+fn a_late_table_moves_although_the_first_slot_is_taken() {
+    let image = SparseImage {
+        grain: 8,
+        version: 1,
+        flags: 1,
+        preallocated: false,
+        ..SparseImage::monolithic(9000)
+    };
+    let steps = [
+        Step::WriteZeros(3_765_050_321_905_633_096, 1),
+        Step::Shrink,
+        Step::WriteZeros(1_210_500_839_432_023_545, 648),
+        Step::Shrink,
+    ];
+    work(&Subject::alone(image), &steps).unwrap();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 

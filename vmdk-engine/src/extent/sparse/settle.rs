@@ -39,7 +39,9 @@ impl SparseExtent {
         let for_tables = usize::try_from(self.grain_size().grains_in(sectors));
         let needed = slots.grains().saturating_add(for_tables.unwrap_or(0));
         let enough = slots.place_of(needed);
-        let mut places = (0..needed)
+        // Several tables fit into a slot, but one that stays where it is may have a slot for itself.
+        let room = slots.grains().saturating_add(late.len()).max(needed);
+        let mut places = (0..room)
             .filter(|slot| slots.is_free(*slot))
             .flat_map(|slot| self.tables_in(slots.place_of(slot)));
         let place_of = |table: &LateTable| Sector::new(u64::from(table.sector));
