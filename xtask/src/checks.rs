@@ -33,6 +33,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "vixdisklib",
         &["disk-units", "vixdisklib-open", "vixdisklib-sys"],
     ),
+    ("vsphere-sim", &["disk-units", "vmdk-engine", "vsphere-nfc"]),
     (
         "vixdisklib-bench",
         &["vixdisklib", "vixdisklib-open", "vixdisklib-sys"],
