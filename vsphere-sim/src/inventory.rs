@@ -20,6 +20,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 pub use file::InventoryError;
+pub(crate) use file::snapshot_moref;
 pub use path::{DatastorePath, InvalidDatastorePath};
 
 use crate::profile::Profile;

@@ -60,9 +60,10 @@ impl Profile {
     /// The newest API version, and the older ones that are offered with it.
     pub(crate) fn api_versions(self) -> (&'static str, &'static [&'static str]) {
         match self {
-            Self::Esxi8Vcenter | Self::Esxi8Direct => {
-                ("8.0.3.0", &["8.0.2.0", "8.0.1.0", "7.0.3.2", "7.0.3.0", "6.7"])
-            }
+            Self::Esxi8Vcenter | Self::Esxi8Direct => (
+                "8.0.3.0",
+                &["8.0.2.0", "8.0.1.0", "7.0.3.2", "7.0.3.0", "6.7"],
+            ),
             Self::Esxi7Direct => ("7.0.3.2", &["7.0.3.0", "7.0.2.0", "7.0.0.0", "6.7"]),
         }
     }

@@ -25,9 +25,15 @@ pub struct InvalidDatastorePath {
 }
 
 impl DatastorePath {
+    /// The same file on another datastore.
+    pub(crate) fn on(mut self, datastore: &str) -> Self {
+        datastore.clone_into(&mut self.datastore);
+        self
+    }
+
     /// The name of a file on the same datastore.
     #[must_use]
-    pub fn with_file(&self, file: impl Into<String>) -> Self {
+    pub(crate) fn with_file(&self, file: impl Into<String>) -> Self {
         Self {
             datastore: self.datastore.clone(),
             file: file.into(),
@@ -119,13 +125,24 @@ mod tests {
     #[test]
     fn a_name_is_printed_as_it_was_read() {
         let path: DatastorePath = "[ds one] web/web 2.vmdk".parse().expect("it is valid");
-        assert_eq!((path.datastore(), path.file()), ("ds one", "web/web 2.vmdk"));
+        assert_eq!(
+            (path.datastore(), path.file()),
+            ("ds one", "web/web 2.vmdk")
+        );
         assert_eq!(path.to_string(), "[ds one] web/web 2.vmdk");
     }
 
     #[test]
     fn names_that_lead_out_are_refused() {
-        for text in ["web.vmdk", "[ds", "[] a", "[ds] ", "[ds] /etc/passwd", "[ds] a/../../b", "[ds] a\0b"] {
+        for text in [
+            "web.vmdk",
+            "[ds",
+            "[] a",
+            "[ds] ",
+            "[ds] /etc/passwd",
+            "[ds] a/../../b",
+            "[ds] a\0b",
+        ] {
             assert!(text.parse::<DatastorePath>().is_err(), "{text:?}");
         }
     }
@@ -134,8 +151,14 @@ mod tests {
     fn neighbours_stay_on_the_datastore() {
         let path: DatastorePath = "[ds] web/snap/web-1.vmdk".parse().expect("it is valid");
         let neighbour = |hint| path.neighbour(hint).map(|path| path.to_string());
-        assert_eq!(neighbour("web.vmdk").as_deref(), Some("[ds] web/snap/web.vmdk"));
-        assert_eq!(neighbour("../web.vmdk").as_deref(), Some("[ds] web/web.vmdk"));
+        assert_eq!(
+            neighbour("web.vmdk").as_deref(),
+            Some("[ds] web/snap/web.vmdk")
+        );
+        assert_eq!(
+            neighbour("../web.vmdk").as_deref(),
+            Some("[ds] web/web.vmdk")
+        );
         assert_eq!(neighbour("../../../web.vmdk"), None);
         assert_eq!(neighbour("/web.vmdk"), None);
     }

@@ -1,0 +1,219 @@
+//! What the two ports share.
+
+use std::collections::HashMap;
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use crate::injection::{Injection, Injections};
+use crate::limits::Limits;
+use crate::profile::Profile;
+use crate::tls::Identity;
+use crate::transcript::{Event, Transcript};
+use crate::world::{Sessions, Tickets, World};
+
+/// A simulated server, whatever asks it.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) profile: Profile,
+    world: Mutex<World>,
+    changed: Condvar,
+    pub(crate) sessions: Sessions,
+    pub(crate) tickets: Tickets,
+    pub(crate) injections: Injections,
+    pub(crate) transcript: Transcript,
+    pub(crate) limits: Limits,
+    /// So much later comes every message, as from far away.
+    pub(crate) latency: Duration,
+    /// What the management port shows.
+    pub(crate) management: Identity,
+    /// What the data port shows.
+    pub(crate) data: Identity,
+    /// A second certificate for each port, for injections.
+    pub(crate) other_management: Identity,
+    pub(crate) other_data: Identity,
+    /// The present data port.
+    pub(crate) data_port: AtomicU16,
+    pub(crate) connections: Connections,
+    pub(crate) memory: Memory,
+    stopping: AtomicBool,
+}
+
+/// What a site is made of.
+pub(crate) struct Parts {
+    pub(crate) world: World,
+    pub(crate) limits: Limits,
+    pub(crate) latency: Duration,
+    pub(crate) identities: [Identity; 4],
+}
+
+impl Site {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let transcript = Transcript::new();
+        let [management, other_management, data, other_data] = parts.identities;
+        Self {
+            profile: parts.world.profile,
+            world: Mutex::new(parts.world),
+            changed: Condvar::new(),
+            sessions: Sessions::new(parts.limits.soap_idle),
+            tickets: Tickets::new(parts.limits.ticket_lifetime),
+            injections: Injections::new(transcript.clone()),
+            transcript,
+            memory: Memory::new(parts.limits.host_memory),
+            limits: parts.limits,
+            latency: parts.latency,
+            management,
+            data,
+            other_management,
+            other_data,
+            data_port: AtomicU16::new(0),
+            connections: Connections::default(),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock()
+    }
+
+    pub(crate) fn world_mutex(&self) -> &Mutex<World> {
+        &self.world
+    }
+
+    /// Something in the world is not as it was.
+    pub(crate) fn tell_change(&self) {
+        self.changed.notify_all();
+    }
+
+    /// Waits for a change for at most so long.
+    pub(crate) fn await_change(&self, world: &mut MutexGuard<'_, World>, patience: Duration) {
+        self.changed.wait_for(world, patience);
+    }
+
+    pub(crate) fn note(&self, event: Event) {
+        self.transcript.add(event);
+    }
+
+    pub(crate) fn injected(&self, connection: u64, injection: &Injection) -> bool {
+        self.injections.is(Some(connection), injection)
+    }
+
+    /// Ends all connections, and lets no new ones in.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.connections.shut_down(|_| true);
+        self.tell_change();
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+}
+
+/// Which port a connection came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Port {
+    Soap,
+    Nfc,
+}
+
+impl Port {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Soap => "soap",
+            Self::Nfc => "nfc",
+        }
+    }
+}
+
+/// The open connections.
+#[derive(Debug, Default)]
+pub(crate) struct Connections {
+    last: AtomicU64,
+    open: Mutex<HashMap<u64, (Port, TcpStream)>>,
+}
+
+impl Connections {
+    /// Registers a connection unless there are too many; gives its number.
+    pub(crate) fn add(&self, port: Port, stream: &TcpStream, limit: usize) -> Option<u64> {
+        let stream = stream.try_clone().ok()?;
+        let mut open = self.open.lock();
+        if open.values().filter(|(known, _)| *known == port).count() >= limit {
+            return None;
+        }
+        let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        open.insert(number, (port, stream));
+        Some(number)
+    }
+
+    pub(crate) fn remove(&self, number: u64) {
+        self.open.lock().remove(&number);
+    }
+
+    pub(crate) fn count(&self, port: Port) -> usize {
+        self.open
+            .lock()
+            .values()
+            .filter(|(known, _)| *known == port)
+            .count()
+    }
+
+    /// Ends the connections of some ports.
+    pub(crate) fn shut_down(&self, of: impl Fn(Port) -> bool) {
+        for (port, stream) in self.open.lock().values() {
+            if of(*port) {
+                // It may have ended by itself.
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+        }
+    }
+}
+
+/// The memory that a host has for sessions, in bytes.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    limit: u64,
+    used: AtomicU64,
+}
+
+impl Memory {
+    pub(crate) fn new(limit: u64) -> Self {
+        Self {
+            limit,
+            used: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes memory unless there is too little left.
+    pub(crate) fn take(&self, bytes: u64) -> bool {
+        let add = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= self.limit);
+        self.used
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, add)
+            .is_ok()
+    }
+
+    pub(crate) fn give_back(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Ordering::AcqRel);
+    }
+
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_has_its_limit() {
+        let memory = Memory::new(100);
+        assert!(memory.take(60) && memory.take(40));
+        assert!(!memory.take(1) && !memory.take(u64::MAX));
+        memory.give_back(60);
+        assert!(memory.take(60));
+        assert_eq!(memory.used(), 100);
+    }
+}

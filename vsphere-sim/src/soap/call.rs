@@ -1,0 +1,149 @@
+//! Every method, by what it is about.
+
+mod service;
+mod session;
+
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::request::{Arguments, Call};
+use crate::injection::Injection;
+use crate::site::Site;
+use crate::vim::{Fault, Moref, Value};
+use crate::world::Session;
+
+/// What a method returns.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Nothing,
+    /// A value of the type that the schema says.
+    Value(Value),
+    /// A value of any type.
+    Any(Value),
+}
+
+/// How a call ends.
+type Outcome = Result<Answer, Fault>;
+
+/// Carries out a method. The object that it is called on is known to be there.
+type Handler = fn(&mut Caller<'_>, &Moref, Arguments<'_>) -> Outcome;
+
+/// Which calls need no login.
+const OPEN: [&str; 5] = [
+    "RetrieveServiceContent",
+    "Login",
+    "CloneSession",
+    "RetrieveInternalContent",
+    "Fetch",
+];
+
+fn handler(method: &str) -> Option<Handler> {
+    Some(match method {
+        "RetrieveServiceContent" => service::content,
+        "RetrieveInternalContent" => service::internal_content,
+        "CurrentTime" => service::current_time,
+        "Login" => session::login,
+        "Logout" => session::logout,
+        "AcquireCloneTicket" => session::acquire_clone_ticket,
+        "CloneSession" => session::clone_session,
+        "SessionIsActive" => session::is_active,
+        _ => return None,
+    })
+}
+
+/// Whether there is such a method.
+pub(super) fn is_known(method: &str) -> bool {
+    handler(method).is_some()
+}
+
+/// Who calls.
+pub(super) struct Caller<'a> {
+    site: &'a Arc<Site>,
+    connection: u64,
+    cookie: Option<Zeroizing<String>>,
+    /// The login of the cookie.
+    session: Option<Session>,
+    /// The cookie that the client gets.
+    new_cookie: Option<Zeroizing<String>>,
+}
+
+impl<'a> Caller<'a> {
+    pub(super) fn new(
+        site: &'a Arc<Site>,
+        connection: u64,
+        cookie: Option<Zeroizing<String>>,
+    ) -> Self {
+        Self {
+            site,
+            connection,
+            session: cookie
+                .as_ref()
+                .and_then(|cookie| site.sessions.find(cookie)),
+            cookie,
+            new_cookie: None,
+        }
+    }
+
+    /// The cookie that the call made.
+    pub(super) fn new_cookie(&self) -> Option<&Zeroizing<String>> {
+        self.new_cookie.as_ref()
+    }
+
+    pub(super) fn answer(&mut self, call: &Call<'_>) -> Outcome {
+        let method = call.method();
+        let this = call.this()?;
+        let handler = handler(method).ok_or_else(|| Fault::method_not_found(&this, method))?;
+        if !self.is_open(method, &this) {
+            if self
+                .site
+                .injected(self.connection, &Injection::SessionExpired)
+            {
+                self.site.sessions.end_all();
+                self.session = None;
+            }
+            if self.session.is_none() {
+                return Err(Fault::not_authenticated(&this));
+            }
+        }
+        if let Some(fault) = self.injected_fault(method) {
+            return Err(fault);
+        }
+        handler(self, &this, call.arguments())
+    }
+
+    /// Whether the call needs no login.
+    fn is_open(&self, method: &str, this: &Moref) -> bool {
+        OPEN.contains(&method) && (method != "Fetch" || this.id == "ServiceInstance")
+    }
+
+    fn injected_fault(&self, method: &str) -> Option<Fault> {
+        self.site
+            .injections
+            .happens(Some(self.connection), |injection| match injection {
+                Injection::SoapFault {
+                    method: wanted,
+                    kind,
+                } if wanted.is_empty() || wanted == method => Some(Fault::new(
+                    kind.clone(),
+                    format!("{kind}, as it was injected."),
+                )),
+                _ => None,
+            })
+    }
+
+    /// The login, which is there where a method needs one.
+    fn session(&self, this: &Moref) -> Result<&Session, Fault> {
+        self.session
+            .as_ref()
+            .ok_or_else(|| Fault::not_authenticated(this))
+    }
+
+    /// Refuses those who may only look.
+    fn may_change(&self, this: &Moref, privilege: &str) -> Result<(), Fault> {
+        if self.session(this)?.read_only {
+            return Err(Fault::no_permission(this, privilege));
+        }
+        Ok(())
+    }
+}
