@@ -35,9 +35,11 @@
 
 #![forbid(unsafe_code)]
 
+mod budget;
 mod injection;
 mod inventory;
 mod limits;
+mod listener;
 mod nfc;
 mod profile;
 mod random;

@@ -21,6 +21,11 @@ pub(crate) fn bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
+/// A position below `count`, which is positive.
+pub(crate) fn below(count: usize) -> usize {
+    usize::from_le_bytes(bytes()) % count
+}
+
 /// Forty hex digits, for cookies and keys.
 pub(crate) fn secret() -> String {
     hex(&bytes::<20>())

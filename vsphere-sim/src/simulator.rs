@@ -1,14 +1,10 @@
 //! Starting a simulated server, changing it while it runs, stopping it.
 
 use std::fmt;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
-
-use parking_lot::Mutex;
 
 use crate::injection::Plan;
 use crate::inventory::{Inventory, InventoryError};
@@ -17,7 +13,6 @@ use crate::site::{Parts, Port, Site};
 use crate::tls::{Identity, IdentityError};
 use crate::transcript::Transcript;
 use crate::world::World;
-use crate::{nfc, soap};
 
 /// Why a simulator does not start, or does not do what it is told.
 #[derive(Debug, thiserror::Error)]
@@ -28,13 +23,6 @@ pub struct SimulatorError {
 }
 
 impl SimulatorError {
-    pub(crate) fn new(what: impl Into<String>) -> Self {
-        Self {
-            what: what.into(),
-            source: None,
-        }
-    }
-
     pub(crate) fn because(
         what: impl Into<String>,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -137,33 +125,28 @@ impl Builder {
         for plan in self.plans {
             site.injections.add(plan);
         }
-        let management =
-            Listener::bind(&site, Port::Soap, SocketAddr::new(self.address, self.port))?;
-        let data = Listener::bind(
-            &site,
-            Port::Nfc,
-            SocketAddr::new(self.address, self.nfc_port),
-        )?;
-        site.data_port.store(data.address.port(), Ordering::Release);
-        Ok(Simulator {
-            address: management.address,
-            site,
-            listeners: Mutex::new(vec![management, data]),
-        })
+        let site = Running(site);
+        let listen = |port, number| {
+            let address = SocketAddr::new(self.address, number);
+            let failed = |error| SimulatorError::because(format!("listening at {address}"), error);
+            site.0.listen(port, address).map_err(failed)
+        };
+        let address = listen(Port::Soap, self.port)?;
+        listen(Port::Nfc, self.nfc_port)?;
+        Ok(Simulator { address, site })
     }
 }
 
 /// A running simulator. Dropping it stops it: its threads have ended then, and its disks are closed.
 pub struct Simulator {
-    site: Arc<Site>,
+    site: Running,
     address: SocketAddr,
-    listeners: Mutex<Vec<Listener>>,
 }
 
 impl fmt::Debug for Simulator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Simulator")
-            .field("profile", &self.site.profile)
+            .field("profile", &self.site.0.profile)
             .field("address", &self.address)
             .field("nfc_port", &self.nfc_port())
             .finish_non_exhaustive()
@@ -194,69 +177,69 @@ impl Simulator {
     /// The port for data.
     #[must_use]
     pub fn nfc_port(&self) -> u16 {
-        self.site.data_port.load(Ordering::Acquire)
+        self.site.0.data_port.load(Ordering::Acquire)
     }
 
     /// The SHA-1 of the management port's certificate: pairs of upper-case hex digits, joined by colons.
     #[must_use]
     pub fn thumbprint_sha1(&self) -> String {
-        self.site.management.sha1()
+        self.site.0.management.sha1()
     }
 
     /// The SHA-256 of the management port's certificate, likewise.
     #[must_use]
     pub fn thumbprint_sha256(&self) -> String {
-        self.site.management.sha256()
+        self.site.0.management.sha256()
     }
 
     /// The certificate of the management port, DER encoded, for clients that verify by authority: it is its own.
     #[must_use]
     pub fn certificate(&self) -> &[u8] {
-        self.site.management.certificate()
+        self.site.0.management.certificate()
     }
 
     /// What clients did so far.
     #[must_use]
     pub fn transcript(&self) -> Transcript {
-        self.site.transcript.clone()
+        self.site.0.transcript.clone()
     }
 
     /// Something goes wrong from now on.
     pub fn inject(&self, plan: impl Into<Plan>) {
-        self.site.injections.add(plan.into());
+        self.site.0.injections.add(plan.into());
     }
 
     /// Takes back the injections of this name, or all; gives how many there were.
     pub fn clear(&self, name: Option<&str>) -> usize {
-        self.site.injections.remove(name)
+        self.site.0.injections.remove(name)
     }
 
     /// What may go wrong, and how often each did.
     #[must_use]
     pub fn injections(&self) -> Vec<(Plan, u32)> {
-        self.site.injections.list()
+        self.site.0.injections.list()
     }
 
     /// How many connections to the data port are open.
     #[must_use]
     pub fn nfc_connections(&self) -> usize {
-        self.site.connections.count(Port::Nfc)
+        self.site.0.connections.count(Port::Nfc)
     }
 
     /// The bytes of memory that sessions have now, of [`Limits::host_memory`].
     #[must_use]
     pub fn memory_in_use(&self) -> u64 {
-        self.site.memory.used()
+        self.site.0.memory.used()
     }
 
     /// Ends all logins, as if they had been idle for too long.
     pub fn expire_sessions(&self) {
-        self.site.sessions.end_all();
+        self.site.0.sessions.end_all();
     }
 
     /// Ends all connections to the data port.
     pub fn disconnect_all(&self) {
-        self.site.connections.shut_down(|port| port == Port::Nfc);
+        self.site.0.connections.shut_down(|port| port == Port::Nfc);
     }
 
     /// Lets the machines move to another host: ends all connections to the data port, and opens another one, which new
@@ -265,96 +248,16 @@ impl Simulator {
     /// # Errors
     /// When no port is free.
     pub fn switch_host(&self) -> Result<(), SimulatorError> {
-        let mut listeners = self.listeners.lock();
-        let address = SocketAddr::new(self.address.ip(), 0);
-        let new = Listener::bind(&self.site, Port::Nfc, address)?;
-        self.site
-            .data_port
-            .store(new.address.port(), Ordering::Release);
-        listeners.push(new);
-        drop(listeners);
-        self.disconnect_all();
-        Ok(())
+        let failed = |error| SimulatorError::because("a new data port", error);
+        self.site.0.switch_host().map_err(failed)
     }
 }
 
-impl Drop for Simulator {
+/// A site that is stopped when this is dropped.
+struct Running(Arc<Site>);
+
+impl Drop for Running {
     fn drop(&mut self) {
-        self.site.stop();
-        for listener in self.listeners.lock().drain(..) {
-            listener.stop();
-        }
-    }
-}
-
-/// A port, and the thread that lets clients in.
-struct Listener {
-    address: SocketAddr,
-    thread: JoinHandle<()>,
-}
-
-impl Listener {
-    fn bind(site: &Arc<Site>, port: Port, address: SocketAddr) -> Result<Self, SimulatorError> {
-        let failed =
-            |error: io::Error| SimulatorError::because(format!("listening at {address}"), error);
-        let listener = TcpListener::bind(address).map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
-        let site = Arc::clone(site);
-        let thread = thread::Builder::new()
-            .name(format!("sim-{}", port.name()))
-            .spawn(move || accept(&site, port, &listener))
-            .map_err(failed)?;
-        Ok(Self { address, thread })
-    }
-
-    /// The site is stopping already; a connection makes the thread see it.
-    fn stop(self) {
-        drop(TcpStream::connect_timeout(
-            &self.address,
-            Duration::from_secs(1),
-        ));
-        // Its panics were reported when they happened.
-        let _ = self.thread.join();
-    }
-}
-
-fn accept(site: &Arc<Site>, port: Port, listener: &TcpListener) {
-    let mut clients: Vec<JoinHandle<()>> = Vec::new();
-    for stream in listener.incoming() {
-        if site.is_stopping() {
-            break;
-        }
-        clients.retain(|client| !client.is_finished());
-        let Ok(stream) = stream else { continue };
-        // After a change of the host the old one lets nobody in.
-        let is_old = port == Port::Nfc
-            && listener
-                .local_addr()
-                .is_ok_and(|address| address.port() != site.data_port.load(Ordering::Acquire));
-        let number = site.connections.add(port, &stream, site.limits.connections);
-        let Some(number) = number.filter(|_| !is_old) else {
-            continue;
-        };
-        let served = Arc::clone(site);
-        let name = format!("sim-{}-{number}", port.name());
-        let client = thread::Builder::new().name(name).spawn(move || {
-            match port {
-                Port::Soap => soap::serve(&served, number, stream),
-                Port::Nfc => nfc::serve(&served, number, stream),
-            }
-            served.connections.remove(number);
-        });
-        match client {
-            Ok(client) => clients.push(client),
-            Err(_) => site.connections.remove(number),
-        }
-        // One that came between the last look and now is not forgotten.
-        if site.is_stopping() {
-            site.connections.shut_down(|_| true);
-        }
-    }
-    for client in clients {
-        // Its panics were reported when they happened.
-        let _ = client.join();
+        self.0.stop();
     }
 }

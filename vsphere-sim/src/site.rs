@@ -1,15 +1,21 @@
 //! What the two ports share.
 
 use std::collections::HashMap;
-use std::net::{Shutdown, TcpStream};
+use std::io;
+use std::mem;
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use crate::budget::Budget;
 use crate::injection::{Injection, Injections};
 use crate::limits::Limits;
+use crate::listener::Listener;
 use crate::profile::Profile;
+use crate::soap;
 use crate::tls::Identity;
 use crate::transcript::{Event, Transcript};
 use crate::world::{Sessions, Tickets, World};
@@ -37,7 +43,12 @@ pub(crate) struct Site {
     /// The present data port.
     pub(crate) data_port: AtomicU16,
     pub(crate) connections: Connections,
-    pub(crate) memory: Memory,
+    /// The memory of the host for sessions, in bytes.
+    pub(crate) memory: Arc<Budget>,
+    /// How many sessions there may be.
+    pub(crate) sessions_left: Arc<Budget>,
+    pub(crate) soap: soap::Shared,
+    listeners: Mutex<Vec<Listener>>,
     stopping: AtomicBool,
 }
 
@@ -61,7 +72,8 @@ impl Site {
             tickets: Tickets::new(parts.limits.ticket_lifetime),
             injections: Injections::new(transcript.clone()),
             transcript,
-            memory: Memory::new(parts.limits.host_memory),
+            memory: Budget::new(parts.limits.host_memory),
+            sessions_left: Budget::new(parts.limits.nfc_sessions.try_into().unwrap_or(u64::MAX)),
             limits: parts.limits,
             latency: parts.latency,
             management,
@@ -70,6 +82,8 @@ impl Site {
             other_data,
             data_port: AtomicU16::new(0),
             connections: Connections::default(),
+            soap: soap::Shared::default(),
+            listeners: Mutex::default(),
             stopping: AtomicBool::new(false),
         }
     }
@@ -100,11 +114,47 @@ impl Site {
         self.injections.is(Some(connection), injection)
     }
 
-    /// Ends all connections, and lets no new ones in.
+    /// Opens a port; gives its address. The present data port is the last one that was opened.
+    pub(crate) fn listen(
+        self: &Arc<Self>,
+        port: Port,
+        address: SocketAddr,
+    ) -> io::Result<SocketAddr> {
+        let mut listeners = self.listeners.lock();
+        if self.is_stopping() {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        let listener = Listener::bind(self, port, address)?;
+        let address = listener.address();
+        listeners.push(listener);
+        if port == Port::Nfc {
+            self.data_port.store(address.port(), Ordering::Release);
+        }
+        Ok(address)
+    }
+
+    /// Lets the machines move to another host, which has another data port.
+    pub(crate) fn switch_host(self: &Arc<Self>) -> io::Result<()> {
+        let ip = self
+            .listeners
+            .lock()
+            .first()
+            .map(|listener| listener.address().ip());
+        let ip = ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        self.listen(Port::Nfc, SocketAddr::new(ip, 0))?;
+        self.connections.shut_down(|port| port == Port::Nfc);
+        Ok(())
+    }
+
+    /// Ends all connections, lets no new ones in, and waits until all threads have ended.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         self.connections.shut_down(|_| true);
         self.tell_change();
+        let listeners = mem::take(&mut *self.listeners.lock());
+        for listener in listeners {
+            listener.stop();
+        }
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -168,52 +218,5 @@ impl Connections {
                 let _ = stream.shutdown(Shutdown::Both);
             }
         }
-    }
-}
-
-/// The memory that a host has for sessions, in bytes.
-#[derive(Debug)]
-pub(crate) struct Memory {
-    limit: u64,
-    used: AtomicU64,
-}
-
-impl Memory {
-    pub(crate) fn new(limit: u64) -> Self {
-        Self {
-            limit,
-            used: AtomicU64::new(0),
-        }
-    }
-
-    /// Takes memory unless there is too little left.
-    pub(crate) fn take(&self, bytes: u64) -> bool {
-        let add = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= self.limit);
-        self.used
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, add)
-            .is_ok()
-    }
-
-    pub(crate) fn give_back(&self, bytes: u64) {
-        self.used.fetch_sub(bytes, Ordering::AcqRel);
-    }
-
-    pub(crate) fn used(&self) -> u64 {
-        self.used.load(Ordering::Acquire)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn memory_has_its_limit() {
-        let memory = Memory::new(100);
-        assert!(memory.take(60) && memory.take(40));
-        assert!(!memory.take(1) && !memory.take(u64::MAX));
-        memory.give_back(60);
-        assert!(memory.take(60));
-        assert_eq!(memory.used(), 100);
     }
 }

@@ -10,9 +10,13 @@
 //! ```
 
 mod call;
+mod collector;
 mod http;
 mod object;
 mod request;
+mod shared;
+
+pub(crate) use shared::Shared;
 
 use std::io;
 use std::net::TcpStream;
@@ -68,7 +72,8 @@ fn serve_requests(site: &Arc<Site>, connection: u64, stream: TcpStream) -> io::R
         port: Port::Soap.name(),
         number: 1,
     });
-    let mut reader = http::Reader::new(site.limits.soap_body);
+    let address = stream.sock.local_addr()?.ip().to_string();
+    let mut reader = http::Reader::new(site.limits.soap_body, address);
     while let Some(request) = reader.next(&mut stream)? {
         let (response, keep) = match request {
             Ok(request) => (respond(site, connection, &request), request.keep_alive),
@@ -155,7 +160,7 @@ fn answer(site: &Arc<Site>, connection: u64, request: &Request) -> Response {
         Ok(call) => call,
         Err(error) => return fault_response(&Fault::invalid_request(error.to_string())),
     };
-    let mut caller = Caller::new(site, connection, request.cookie.clone());
+    let mut caller = Caller::new(site, connection, request);
     let result = caller.answer(&call);
     let known = call::is_known(call.method());
     site.note(Event::Called {

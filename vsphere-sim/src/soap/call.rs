@@ -1,12 +1,22 @@
 //! Every method, by what it is about.
 
+mod changes;
+mod fcd;
+mod filter;
+mod methods;
+mod nfc;
+mod property;
+mod search;
 mod service;
 mod session;
+mod snapshot;
+mod view;
 
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use super::http::Request;
 use super::request::{Arguments, Call};
 use crate::injection::Injection;
 use crate::site::Site;
@@ -48,6 +58,35 @@ fn handler(method: &str) -> Option<Handler> {
         "AcquireCloneTicket" => session::acquire_clone_ticket,
         "CloneSession" => session::clone_session,
         "SessionIsActive" => session::is_active,
+        "NfcGetVmFiles" => nfc::vm_files,
+        "NfcRandomAccessOpenDisk" => nfc::open_disk,
+        "NfcRandomAccessOpenReadonly" => nfc::open_read_only,
+        "NfcGetServerNfcLibVersion" => nfc::library_version,
+        "RetrievePropertiesEx" => property::retrieve_ex,
+        "RetrieveProperties" => property::retrieve,
+        "ContinueRetrievePropertiesEx" | "CancelRetrievePropertiesEx" => property::no_more,
+        "Fetch" => property::fetch,
+        "CreateFilter" => filter::create,
+        "DestroyPropertyFilter" => filter::destroy,
+        "WaitForUpdatesEx" | "WaitForUpdates" | "CheckForUpdates" => filter::wait,
+        "CancelWaitForUpdates" => filter::cancel,
+        "CreateContainerView" => view::create,
+        "DestroyView" => view::destroy,
+        "CreateSnapshot_Task" => snapshot::create,
+        "RemoveSnapshot_Task" => snapshot::remove,
+        "RemoveAllSnapshots_Task" => snapshot::remove_all,
+        "ReconfigVM_Task" => snapshot::reconfigure,
+        "QueryChangedDiskAreas" => changes::of_vm,
+        "VstorageObjectVCenterQueryChangedDiskAreas" => changes::of_fcd,
+        "FindByUuid" => search::by_uuid,
+        "FindByInventoryPath" => search::by_path,
+        "DisableMethods" => methods::disable,
+        "EnableMethods" => methods::enable,
+        "RelocateVM_Task" => methods::relocate,
+        "RetrieveVStorageObject" => fcd::retrieve,
+        "ListVStorageObject" => fcd::list,
+        "RetrieveSnapshotInfo" => fcd::snapshot_info,
+        "RetrieveSnapshotDetails" => fcd::snapshot_details,
         _ => return None,
     })
 }
@@ -61,6 +100,8 @@ pub(super) fn is_known(method: &str) -> bool {
 pub(super) struct Caller<'a> {
     site: &'a Arc<Site>,
     connection: u64,
+    /// Where the client reached this server.
+    address: String,
     cookie: Option<Zeroizing<String>>,
     /// The login of the cookie.
     session: Option<Session>,
@@ -69,14 +110,12 @@ pub(super) struct Caller<'a> {
 }
 
 impl<'a> Caller<'a> {
-    pub(super) fn new(
-        site: &'a Arc<Site>,
-        connection: u64,
-        cookie: Option<Zeroizing<String>>,
-    ) -> Self {
+    pub(super) fn new(site: &'a Arc<Site>, connection: u64, request: &Request) -> Self {
+        let cookie = request.cookie.clone();
         Self {
             site,
             connection,
+            address: request.address.clone(),
             session: cookie
                 .as_ref()
                 .and_then(|cookie| site.sessions.find(cookie)),
@@ -106,6 +145,9 @@ impl<'a> Caller<'a> {
                 return Err(Fault::not_authenticated(&this));
             }
         }
+        if this.kind == "VirtualMachine" {
+            self.check_vm(&this)?;
+        }
         if let Some(fault) = self.injected_fault(method) {
             return Err(fault);
         }
@@ -130,6 +172,15 @@ impl<'a> Caller<'a> {
                 )),
                 _ => None,
             })
+    }
+
+    /// Refuses ids that no machine has.
+    fn check_vm(&self, vm: &Moref) -> Result<(), Fault> {
+        let hidden = self.site.injected(self.connection, &Injection::UnknownVm);
+        if hidden || self.site.world().machine(&vm.id).is_none() {
+            return Err(Fault::not_found(vm));
+        }
+        Ok(())
     }
 
     /// The login, which is there where a method needs one.

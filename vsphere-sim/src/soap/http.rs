@@ -28,6 +28,8 @@ pub(super) struct Request {
     pub(super) cookie: Option<Zeroizing<String>>,
     pub(super) body: Zeroizing<Vec<u8>>,
     pub(super) keep_alive: bool,
+    /// The address of this server that the client connected to.
+    pub(super) address: String,
 }
 
 /// What the headers say of a request.
@@ -43,13 +45,15 @@ struct Head {
 pub(super) struct Reader {
     received: Zeroizing<Vec<u8>>,
     max_body: usize,
+    address: String,
 }
 
 impl Reader {
-    pub(super) fn new(max_body: usize) -> Self {
+    pub(super) fn new(max_body: usize, address: String) -> Self {
         Self {
             received: Zeroizing::default(),
             max_body,
+            address,
         }
     }
 
@@ -84,6 +88,7 @@ impl Reader {
             }
         }
         let mut request = head.request;
+        request.address.clone_from(&self.address);
         request
             .body
             .extend_from_slice(&self.received[head.taken..end]);
@@ -144,6 +149,7 @@ fn head(received: &[u8], max_body: usize) -> Result<Option<Head>, Response> {
             cookie: None,
             body: Zeroizing::default(),
             keep_alive: parsed.version == Some(1),
+            address: String::new(),
         },
         length: 0,
         expects_continue: false,
@@ -284,7 +290,7 @@ mod tests {
     }
 
     fn status(text: &str) -> u16 {
-        let mut reader = Reader::new(100);
+        let mut reader = Reader::new(100, String::new());
         let mut stream = Slow(text.as_bytes(), Vec::new());
         match reader.next(&mut stream).expect("it can be read") {
             Some(Ok(_)) => 200,
@@ -298,7 +304,7 @@ mod tests {
         let text = b"POST /sdk?x=1 HTTP/1.1\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\
             Cookie: vmware_soap_session=\"abc\"; Path=/; HttpOnly\r\n\r\nxyzGET / HTTP/1.0\r\n\r\n";
         let mut stream = Slow(text, Vec::new());
-        let mut reader = Reader::new(100);
+        let mut reader = Reader::new(100, String::new());
         let first = reader
             .next(&mut stream)
             .expect("read")

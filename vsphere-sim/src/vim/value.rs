@@ -34,6 +34,8 @@ pub(crate) enum Value {
     Moref(Moref),
     /// An object with its fields, in the order of the schema.
     Data(String, Vec<(&'static str, Value)>),
+    /// A value where the schema allows any: it says its type.
+    Any(Box<Value>),
     /// Several values of a type.
     List(&'static str, Vec<Value>),
 }
@@ -90,6 +92,7 @@ impl Value {
             Self::Enum(kind, _) => (*kind).to_owned(),
             Self::Moref(_) => "ManagedObjectReference".to_owned(),
             Self::Data(kind, _) => kind.clone(),
+            Self::Any(value) => value.kind(),
             Self::List(kind, _) => format!("ArrayOf{}", capital(kind.trim_start_matches("xsd:"))),
         }
     }
@@ -123,6 +126,7 @@ fn write_element(out: &mut String, name: &str, value: &Value, any: bool) {
     };
     let typed = |kind: &str| format!(" xsi:type=\"{}\"", escape(kind));
     match value {
+        Value::Any(value) => write_element(out, name, value, true),
         Value::Moref(moref) => {
             let kind = escape(&moref.kind);
             let extra = if any {
@@ -169,7 +173,7 @@ fn write_element(out: &mut String, name: &str, value: &Value, any: bool) {
                 Value::Long(value) => write!(out, "{value}"),
                 Value::Enum(_, text) => write!(out, "{text}"),
                 Value::Text(text) | Value::Time(text) => write!(out, "{}", escape(text)),
-                Value::Moref(_) | Value::Data(..) | Value::List(..) => Ok(()),
+                Value::Moref(_) | Value::Data(..) | Value::List(..) | Value::Any(_) => Ok(()),
             };
             let _ = write!(out, "</{name}>");
         }

@@ -18,6 +18,13 @@ pub(super) struct Chain {
 }
 
 impl World {
+    /// The capacity of a disk in bytes; none if it does not open.
+    pub(crate) fn capacity(&self, path: &DatastorePath) -> Option<u64> {
+        self.chain(path)
+            .ok()
+            .map(|chain| chain.capacity.get() * 512)
+    }
+
     /// The links of a disk. It may be in use meanwhile.
     pub(super) fn chain(&self, path: &DatastorePath) -> Result<Chain, Error> {
         let mut links = Vec::new();

@@ -141,6 +141,18 @@ impl Machine {
         Ok(())
     }
 
+    /// Begins or ends the tracking of changes. What was tracked before is of no use then.
+    pub(crate) fn track_changes(&mut self, enabled: bool) {
+        if self.change_tracking == enabled {
+            return;
+        }
+        self.change_tracking = enabled;
+        for disk in &mut self.disks {
+            disk.changes = ChangeLog::new();
+            disk.change_id = None;
+        }
+    }
+
     pub(crate) fn disk(&self, key: i32) -> Option<&MachineDisk> {
         self.disks.iter().find(|disk| disk.key == key)
     }

@@ -1,0 +1,155 @@
+//! The older messages that lead to a session for disks.
+
+use std::io;
+
+use vsphere_nfc::wire::classic::{FRAME, Frame};
+
+use super::channel::Channel;
+use super::peer::Peer;
+use crate::injection::Injection;
+use crate::transcript::Event;
+
+/// The oldest version that can be spoken.
+const OLDEST: u32 = 3;
+/// What an injected refusal says.
+const REFUSAL: &[u8] = b"NFC session refused\0";
+
+/// The handshake with one client.
+pub(super) struct Handshake<'a> {
+    peer: &'a Peer,
+    channel: &'a Channel,
+    /// What message 43 has to hold, if the daemon was told a tag.
+    tag: Option<Vec<u8>>,
+    /// Whether the answer to the probe waits for the client's version.
+    late: bool,
+    probed: bool,
+}
+
+/// What becomes of the handshake after a message.
+enum Next {
+    GoOn,
+    Done,
+    End,
+}
+
+impl<'a> Handshake<'a> {
+    pub(super) fn new(peer: &'a Peer, channel: &'a Channel, tag: Option<Vec<u8>>) -> Self {
+        let planned = peer.site.injections.holds(|injection| match injection {
+            Injection::ProbeReply { late } => Some(*late),
+            _ => None,
+        });
+        Self {
+            peer,
+            channel,
+            tag,
+            late: planned.unwrap_or(peer.site.profile.delays_probe_reply()),
+            probed: false,
+        }
+    }
+
+    /// Whether a session for disks follows.
+    pub(super) fn run(mut self) -> io::Result<bool> {
+        loop {
+            let mut bytes = [0; FRAME];
+            self.channel.read_exact(&mut bytes)?;
+            let frame = Frame::decode(&bytes).map_err(io::Error::other)?;
+            self.peer.message()?;
+            self.peer.note(Event::Classic {
+                connection: self.peer.connection,
+                message: frame.number(),
+            });
+            match self.take(&frame)? {
+                Next::GoOn => {}
+                Next::Done => return Ok(true),
+                Next::End => return Ok(false),
+            }
+        }
+    }
+
+    fn take(&mut self, frame: &Frame) -> io::Result<Next> {
+        match frame {
+            Frame::ClientRandom(tag) => {
+                if self.tag.as_ref() != Some(tag) {
+                    return self.refuse();
+                }
+                Ok(Next::GoOn)
+            }
+            Frame::Probe => {
+                self.probed = true;
+                if self.late {
+                    Ok(Next::GoOn)
+                } else {
+                    self.reply_to_probe()
+                }
+            }
+            Frame::Version { version, .. } => {
+                if *version < OLDEST {
+                    return self.refuse();
+                }
+                if self.late
+                    && self.probed
+                    && let Next::End = self.reply_to_probe()?
+                {
+                    return Ok(Next::End);
+                }
+                let version = self.peer.site.profile.nfc_version();
+                self.reply(&Frame::Version { version, second: 0 })
+            }
+            Frame::Connection { .. } => {
+                let mut names = vec![0; usize::try_from(frame.extra()).unwrap_or_default()];
+                self.channel.read_exact(&mut names)?;
+                Ok(Next::GoOn)
+            }
+            Frame::Features(_) | Frame::Ping => Ok(Next::GoOn),
+            Frame::OpenAio => match self.reply(&Frame::OpenAio)? {
+                Next::GoOn => Ok(Next::Done),
+                next => Ok(next),
+            },
+            Frame::SessionComplete => Ok(Next::End),
+            _ => self.refuse(),
+        }
+    }
+
+    fn reply_to_probe(&self) -> io::Result<Next> {
+        self.reply(&Frame::ProbeReply { knows_version: 1 })
+    }
+
+    fn refuse(&self) -> io::Result<Next> {
+        self.send(&Frame::SessionComplete)?;
+        Ok(Next::End)
+    }
+
+    fn reply(&self, frame: &Frame) -> io::Result<Next> {
+        let number = frame.number();
+        let with_error = self.peer.happens(|injection| match injection {
+            Injection::ClassicRefused {
+                instead_of,
+                with_error,
+            } if *instead_of == number => Some(*with_error),
+            _ => None,
+        });
+        match with_error {
+            None => {
+                self.send(frame)?;
+                Ok(Next::GoOn)
+            }
+            Some(false) => self.refuse(),
+            Some(true) => {
+                let text = u32::try_from(REFUSAL.len()).unwrap_or_default();
+                self.send(&Frame::Error {
+                    kind: 1,
+                    code: 2,
+                    text,
+                })?;
+                self.channel.send(REFUSAL, &[])?;
+                Ok(Next::End)
+            }
+        }
+    }
+
+    fn send(&self, frame: &Frame) -> io::Result<()> {
+        self.peer.message()?;
+        self.peer.wait();
+        self.channel.send(&frame.encode(), &[])
+    }
+}

@@ -1,0 +1,208 @@
+//! Writes: parts with one number, and one reply after the last.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+
+use vmdk_engine::Sector;
+use vsphere_nfc::Compression;
+use vsphere_nfc::wire::aio::{Direction, Io, Reply};
+
+use super::file::{FAILED, OpenDisk, PERMISSION, Refusal, refusal_of};
+use super::peer::Peer;
+use super::sender::Sender;
+use crate::injection::{Injection, IoKind};
+use crate::transcript::Event;
+
+/// So many writes of a session may have begun and not ended.
+const MAX_OPEN: usize = 4096;
+/// The code for a host without memory, as observed in public logs.
+pub(super) const NO_MEMORY: u32 = 5;
+
+/// The writes of a session.
+#[derive(Debug)]
+pub(super) struct Writes {
+    peer: Arc<Peer>,
+    sender: Arc<Sender>,
+    begun: HashMap<u32, Begun>,
+    /// Replies that are held back, by the number of writes that have to come first.
+    held: VecDeque<(u32, u32, Reply)>,
+    data: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Begun {
+    total: u32,
+    received: u32,
+    compression: u32,
+    failed: bool,
+}
+
+impl Writes {
+    pub(super) fn new(peer: &Arc<Peer>, sender: &Arc<Sender>) -> Self {
+        Self {
+            peer: Arc::clone(peer),
+            sender: Arc::clone(sender),
+            begun: HashMap::new(),
+            held: VecDeque::new(),
+            data: Vec::new(),
+        }
+    }
+
+    /// Takes a part of a write. `disk` is none if there is no such handle.
+    pub(super) fn add(
+        &mut self,
+        operation: u32,
+        part: Io,
+        extra: &[u8],
+        disk: Option<&OpenDisk>,
+    ) -> io::Result<()> {
+        let is_first = !self.begun.contains_key(&operation);
+        if is_first && self.begun.len() >= MAX_OPEN {
+            return Err(io::Error::other("too many writes have begun"));
+        }
+        let begun = self.begun.entry(operation).or_insert(Begun {
+            total: part.total,
+            received: 0,
+            compression: part.compression,
+            failed: false,
+        });
+        let end = begun.received.checked_add(part.length);
+        let fits = part.total == begun.total && part.part == begun.received && part.length > 0;
+        let Some(end) = end.filter(|end| fits && *end <= begun.total) else {
+            return Err(io::Error::other(
+                "the parts of a write do not follow each other",
+            ));
+        };
+        begun.received = end;
+        let (is_last, already_failed) = (end == begun.total, begun.failed);
+        let result = if already_failed {
+            Ok(())
+        } else {
+            carry_out(&self.peer, part, extra, disk, is_first, &mut self.data)
+        };
+        if let Err(refusal) = result {
+            if let Some(begun) = self.begun.get_mut(&operation) {
+                begun.failed = true;
+            }
+            let trailing = trailing(&self.peer);
+            let follows = trailing.then_some(Reply::Io(Io::written(0, 0)));
+            self.sender
+                .refuse(operation, refusal.code, &refusal.text, follows.as_ref())?;
+        }
+        if is_last {
+            self.end(operation, part)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn end(&mut self, operation: u32, part: Io) -> io::Result<()> {
+        let Some(begun) = self.begun.remove(&operation) else {
+            return Ok(());
+        };
+        if begun.failed {
+            return Ok(());
+        }
+        self.peer.note(Event::Written {
+            connection: self.peer.connection,
+            operation,
+            offset: part.offset,
+            length: part.total,
+            compression: begun.compression,
+        });
+        for (left, ..) in &mut self.held {
+            *left = left.saturating_sub(1);
+        }
+        let reply = Reply::Io(Io::written(part.offset, part.total));
+        let delayed = self.peer.happens(|injection| match injection {
+            Injection::DelayedWriteReply { writes } => Some(*writes),
+            _ => None,
+        });
+        match delayed {
+            Some(writes) => self.held.push_back((writes, operation, reply)),
+            None => self.sender.send(&reply, operation, &[])?,
+        }
+        self.release(|left| left == 0)
+    }
+
+    /// Sends all replies that are held back.
+    pub(super) fn release_all(&mut self) -> io::Result<()> {
+        self.release(|_| true)
+    }
+
+    fn release(&mut self, is_due: impl Fn(u32) -> bool) -> io::Result<()> {
+        while let Some((_, operation, reply)) = self.held.pop_front_if(|(left, ..)| is_due(*left)) {
+            self.sender.send(&reply, operation, &[])?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether an ordinary reply follows an error of a read or a write.
+pub(super) fn trailing(peer: &Peer) -> bool {
+    let planned = peer.site.injections.holds(|injection| match injection {
+        Injection::ErrorReply { trailing } => Some(*trailing),
+        _ => None,
+    });
+    planned.unwrap_or(false)
+}
+
+/// What injections have against a read or a write of so many bytes.
+pub(super) fn injected(peer: &Peer, kind: IoKind, length: u32) -> Result<(), Refusal> {
+    let error = peer.happens(|injection| match injection {
+        Injection::IoError { on, code, text } if *on == kind => {
+            Some(Refusal::new(*code, text.clone()))
+        }
+        Injection::OutOfMemory { above } if length > *above => Some(no_memory(length)),
+        _ => None,
+    });
+    error.map_or(Ok(()), Err)
+}
+
+/// The text tells 24 bytes more than were asked for, as in public logs.
+pub(super) fn no_memory(length: u32) -> Refusal {
+    let bytes = u64::from(length) + 24;
+    Refusal::new(
+        NO_MEMORY,
+        format!("Failed to allocate the requested {bytes} bytes"),
+    )
+}
+
+fn carry_out(
+    peer: &Peer,
+    part: Io,
+    extra: &[u8],
+    disk: Option<&OpenDisk>,
+    is_first: bool,
+    data: &mut Vec<u8>,
+) -> Result<(), Refusal> {
+    if is_first {
+        injected(peer, IoKind::Write, part.total)?;
+    }
+    debug_assert_eq!(part.direction, Direction::Write);
+    let disk = disk.ok_or_else(|| Refusal::new(FAILED, "there is no such handle"))?;
+    if !disk.writable {
+        return Err(Refusal::new(
+            PERMISSION,
+            "the disk is open for reading only",
+        ));
+    }
+    let start = part.offset.checked_add(u64::from(part.part));
+    let start = start.ok_or_else(|| Refusal::new(FAILED, "there is no such offset"))?;
+    disk.check(start, part.length.into())?;
+    let compression = Compression::from_number(part.compression)
+        .ok_or_else(|| Refusal::new(FAILED, "there is no such compression"))?;
+    let bytes = if compression == Compression::None {
+        extra
+    } else {
+        data.resize(part.length as usize, 0);
+        let unpacked = compression.decompress(extra, data);
+        unpacked.map_err(|error| Refusal::new(FAILED, error.to_string()))?;
+        data
+    };
+    let written = disk.disk.write_at(Sector::new(start / 512), bytes);
+    written.map_err(|error| refusal_of(&error, "write"))?;
+    disk.changed(start, part.length.into());
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! Finding machines.
+
+use super::{Answer, Caller, Outcome};
+use crate::soap::request::Arguments;
+use crate::vim::{Moref, Value};
+
+pub(super) fn by_uuid(caller: &mut Caller<'_>, _: &Moref, arguments: Arguments<'_>) -> Outcome {
+    let uuid = arguments.text("uuid")?;
+    let by_instance = arguments.flag("instanceUuid");
+    if !arguments.flag("vmSearch") {
+        return Ok(Answer::Nothing);
+    }
+    let world = caller.site.world();
+    let found = world.machines.iter().find(|machine| {
+        let own = if by_instance {
+            &machine.instance_uuid
+        } else {
+            &machine.uuid
+        };
+        own.eq_ignore_ascii_case(uuid)
+    });
+    Ok(found.map_or(Answer::Nothing, |machine| {
+        Answer::Value(Value::moref("VirtualMachine", machine.moref.clone()))
+    }))
+}
+
+/// A path of the form `datacenter/vm/machine`.
+pub(super) fn by_path(caller: &mut Caller<'_>, _: &Moref, arguments: Arguments<'_>) -> Outcome {
+    let path = arguments.text("inventoryPath")?;
+    let world = caller.site.world();
+    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let found = match parts[..] {
+        [datacenter, "vm", name] => world.machine_named(name).filter(|machine| {
+            world
+                .host(&machine.host)
+                .is_some_and(|host| host.datacenter == datacenter)
+        }),
+        _ => None,
+    };
+    Ok(found.map_or(Answer::Nothing, |machine| {
+        Answer::Value(Value::moref("VirtualMachine", machine.moref.clone()))
+    }))
+}
