@@ -92,6 +92,16 @@ impl Core {
             ))
     }
 
+    /// These bytes, in words.
+    pub(super) fn place(&self, start: Sector, length: usize) -> String {
+        let length = ByteLen::new(u64::try_from(length).unwrap_or(u64::MAX));
+        let range = SectorRange::new(start, length.sectors_rounded_up());
+        range.map_or_else(
+            || self.path.clone(),
+            |range| format!("sectors {range} of {}", self.path),
+        )
+    }
+
     /// Waits until nothing is in flight.
     pub(super) fn wait(&self) -> Result<(), Failure> {
         refuse_callbacks()?;

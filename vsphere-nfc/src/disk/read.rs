@@ -56,9 +56,11 @@ pub(super) fn submit<B>(
 ) where
     B: AsMut<[u8]> + Send + 'static,
 {
-    let path = core.path.clone();
-    begin(core, start, buf, move |result, buf| {
-        let result = result.map_err(|failure| failure.during(Operation::Read, path));
+    let told = Arc::clone(core);
+    begin(core, start, buf, move |result, mut buf: B| {
+        let result = result.map_err(|failure| {
+            failure.during(Operation::Read, told.place(start, buf.as_mut().len()))
+        });
         call_back(|| done(result, buf));
     });
 }
@@ -74,7 +76,8 @@ pub(super) fn read_at(core: &Arc<Core>, start: Sector, buf: &mut [u8]) -> Result
         });
         result()
     });
-    let data = outcome.map_err(|failure| failure.during(Operation::Read, &*core.path))?;
+    let data =
+        outcome.map_err(|failure| failure.during(Operation::Read, core.place(start, length)))?;
     buf.copy_from_slice(&data);
     Ok(())
 }

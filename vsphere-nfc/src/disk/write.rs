@@ -22,8 +22,10 @@ pub(super) fn submit<B>(
 {
     let finish = {
         let core = Arc::clone(core);
-        move |result: std::result::Result<(), Failure>, data| {
-            let result = result.map_err(|failure| failure.during(Operation::Write, &*core.path));
+        move |result: std::result::Result<(), Failure>, data: B| {
+            let result = result.map_err(|failure| {
+                failure.during(Operation::Write, core.place(start, data.as_ref().len()))
+            });
             call_back(|| done(result, data));
             core.flight.leave();
         }
@@ -70,7 +72,7 @@ pub(super) fn write_at(core: &Arc<Core>, start: Sector, data: &[u8]) -> Result<(
         tally.all_sent();
         repeat(core, data, result()?)
     };
-    write().map_err(|failure| failure.during(Operation::Write, &*core.path))
+    write().map_err(|failure| failure.during(Operation::Write, core.place(start, data.len())))
 }
 
 fn check(core: &Core, start: Sector, length: usize) -> std::result::Result<(), Failure> {

@@ -73,14 +73,24 @@ pub(super) enum Late {
 }
 
 /// Requests by their numbers.
-#[derive(Default)]
 pub(super) struct Table {
     pending: HashMap<u32, Pending>,
     /// Hosts were seen to send a normal reply after a refusal.
     refused: VecDeque<(u32, Late)>,
     ended: Option<Failure>,
-    /// Since when the host owes an answer and sends nothing; none while nothing is in flight.
-    silent_since: Option<Instant>,
+    /// Since when the host sends nothing although something is in flight.
+    silent_since: Instant,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self {
+            pending: HashMap::new(),
+            refused: VecDeque::new(),
+            ended: None,
+            silent_since: Instant::now(),
+        }
+    }
 }
 
 impl Table {
@@ -102,8 +112,10 @@ impl Table {
         if let Some(failure) = &self.ended {
             return Err((pending, failure.clone()));
         }
+        if self.pending.is_empty() {
+            self.silent_since = Instant::now();
+        }
         self.pending.insert(operation, pending);
-        self.silent_since.get_or_insert_with(Instant::now);
         Ok(())
     }
 
@@ -158,12 +170,11 @@ impl Table {
 
     /// Something came, or the host has taken what was sent: it owes nothing before now.
     pub(super) fn restart_clock(&mut self) {
-        self.silent_since = (!self.pending.is_empty()).then(Instant::now);
+        self.silent_since = Instant::now();
     }
 
     pub(super) fn has_waited(&self, patience: Duration) -> bool {
-        self.silent_since
-            .is_some_and(|since| since.elapsed() >= patience)
+        !self.pending.is_empty() && self.silent_since.elapsed() >= patience
     }
 
     /// Ends the connection: gives what is in flight, or nothing if it ended before.

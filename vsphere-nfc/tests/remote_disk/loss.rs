@@ -1,0 +1,211 @@
+//! Connections that are lost.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+
+use vsphere_nfc::wire::aio::{Direction, Kind, Reply, Request};
+use vsphere_nfc::{ErrorKind, Sector, SectorCount, SectorRange};
+
+use crate::host::{Host, Verdict, options, read};
+
+/// A host that hangs up after so many bytes of the answers to reads, over each of its first `times` connections.
+fn host_that_hangs_up(bytes: usize, times: usize) -> Arc<Host> {
+    Host::new(1000).script(move |connection, message| {
+        let Request::Io(io) = message.request else {
+            return Ok(Verdict::Serve);
+        };
+        if connection.number >= times {
+            return Ok(Verdict::Serve);
+        }
+        let mut answer = Vec::new();
+        for part in connection.parts(io) {
+            let (reply, extra) = connection.part(io, part);
+            answer.extend(Reply::Io(reply).encode(message.operation));
+            answer.extend(extra);
+        }
+        let end = bytes.min(answer.len());
+        connection.stream.write_all(&answer[..end])?;
+        Ok(Verdict::HangUp)
+    })
+}
+
+#[test]
+fn what_was_being_read_is_read_again_once() {
+    for bytes in [0, 1, 16, 59, 60, 61, 5000, 65_595, 65_596, 65_597, 100_000] {
+        let host = host_that_hangs_up(bytes, 1);
+        let disk = host.open(&options().buffer_size(64 << 10)).unwrap();
+        let (sender, results) = mpsc::channel();
+        for start in [0, 250, 500, 750] {
+            let sender = sender.clone();
+            disk.submit_read(
+                Sector::new(start),
+                vec![0; 250 * 512],
+                move |result, buf| {
+                    sender.send((start as usize, result, buf)).unwrap();
+                },
+            );
+        }
+        for (start, result, buf) in results.iter().take(4) {
+            result.unwrap();
+            assert!(
+                buf == host.data()[start * 512..(start + 250) * 512],
+                "{bytes}"
+            );
+        }
+        assert_eq!(host.dials(), 2);
+        disk.close().unwrap();
+
+        let host = host_that_hangs_up(bytes, 2);
+        let disk = host.open(&options().buffer_size(64 << 10)).unwrap();
+        let error = read(&disk, 0, 250).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionLost, "{bytes}: {error}");
+        assert_eq!(host.dials(), 2);
+        // Whoever asks again is served.
+        assert!(read(&disk, 0, 250).unwrap() == host.data()[..250 * 512]);
+        assert_eq!(host.dials(), 3);
+    }
+}
+
+/// At every message of a session that opens, asks, reads and closes.
+#[test]
+fn a_lost_connection_never_gives_wrong_data_and_never_hangs() {
+    for lost_at in 0..12 {
+        let count = Arc::new(AtomicUsize::new(0));
+        let host = Host::new(1000).script(move |_, _| {
+            let is_lost = count.fetch_add(1, Ordering::SeqCst) == lost_at;
+            Ok(if is_lost {
+                Verdict::HangUp
+            } else {
+                Verdict::Serve
+            })
+        });
+        let disk = match host.open(&options()) {
+            Ok(disk) => disk,
+            Err(error) => {
+                assert!(lost_at < 4);
+                assert_eq!(error.kind(), ErrorKind::ConnectionLost);
+                continue;
+            }
+        };
+        assert!(lost_at >= 4);
+        assert_eq!(
+            disk.ddb("adapterType").unwrap().as_deref(),
+            Some("lsilogic")
+        );
+        assert!(read(&disk, 0, 1000).unwrap() == host.data());
+        let range = SectorRange::whole(SectorCount::new(896));
+        disk.allocated(range, SectorCount::new(128)).unwrap();
+        let closed = disk.close();
+        assert_eq!(
+            closed.is_err(),
+            (7..9).contains(&lost_at),
+            "{lost_at}: {closed:?}"
+        );
+    }
+}
+
+#[test]
+fn writes_are_never_repeated() {
+    let host = Host::new(1000).script(|connection, message| match message.request {
+        Request::Io(io) if io.direction == Direction::Write && io.offset > 0 => {
+            // It is written, but nobody says so.
+            connection.take_part(message.operation, io, &message.extra);
+            Ok(Verdict::HangUp)
+        }
+        _ => Ok(Verdict::Serve),
+    });
+    let disk = host.open(&options().writable(true)).unwrap();
+    disk.write_at(Sector::new(0), &[1; 512]).unwrap();
+    disk.flush().unwrap();
+    let error = disk.write_at(Sector::new(8), &[2; 512]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionLost);
+    // What the host has acknowledged may be lost too, so nothing goes on as if nothing had happened.
+    let errors = [
+        disk.write_at(Sector::new(0), &[3; 512]).unwrap_err(),
+        read(&disk, 0, 1).unwrap_err(),
+        disk.ddb("uuid").unwrap_err(),
+        disk.flush().unwrap_err(),
+        disk.close().unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!(error.kind(), ErrorKind::ConnectionLost);
+        assert!(
+            error.to_string().contains("has to be opened again"),
+            "{error}"
+        );
+    }
+    assert_eq!(host.dials(), 1);
+    assert_eq!(host.writes.lock().unwrap().len(), 2);
+    assert_eq!(host.data()[..512], [1; 512]);
+}
+
+#[test]
+fn a_disk_that_was_only_read_may_still_be_written() {
+    let host = host_that_hangs_up(100, 1);
+    let disk = host.open(&options().writable(true)).unwrap();
+    read(&disk, 0, 100).unwrap();
+    assert_eq!(host.dials(), 2);
+    disk.write_at(Sector::new(5), &[7; 512]).unwrap();
+    disk.close().unwrap();
+    assert_eq!(host.data()[5 * 512..6 * 512], [7; 512]);
+    let flags: Vec<_> = host
+        .flags
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|flags| flags.0)
+        .collect();
+    assert_eq!(flags, [0x1a, 0x1a]);
+}
+
+#[test]
+fn a_disk_that_is_another_one_is_not_used() {
+    let host = Host::new(1000).script(|connection, message| match message.request {
+        Request::Io(_) if connection.number == 0 => {
+            connection.host.data.lock().unwrap().truncate(999 * 512);
+            Ok(Verdict::HangUp)
+        }
+        _ => Ok(Verdict::Serve),
+    });
+    let disk = host.open(&options()).unwrap();
+    for _ in 0..2 {
+        assert_eq!(read(&disk, 0, 1).unwrap_err().kind(), ErrorKind::Failed);
+    }
+    assert_eq!(host.dials(), 2);
+}
+
+/// Messages of these numbers are thought to say that another host serves the disk.
+#[test]
+fn a_host_that_moves_the_disk_is_left() {
+    for number in [14, 21] {
+        let host = Host::new(1000).script(move |connection, message| {
+            if connection.number == 0 && matches!(message.request, Request::Io(_)) {
+                connection.send(77, Reply::Other(Kind::Other(number)), &[])?;
+                let _ = connection.receive();
+                return Ok(Verdict::HangUp);
+            }
+            Ok(Verdict::Serve)
+        });
+        let disk = host.open(&options()).unwrap();
+        assert!(read(&disk, 0, 1000).unwrap() == host.data());
+        assert_eq!(host.dials(), 2);
+    }
+}
+
+#[test]
+fn a_connection_lost_while_idle_is_made_again() {
+    let host = Host::new(1000).script(|connection, message| {
+        let was_read = matches!(message.request, Request::Io(_));
+        if was_read && connection.number < 3 {
+            connection.answer(message)?;
+            return Ok(Verdict::HangUp);
+        }
+        Ok(Verdict::Serve)
+    });
+    let disk = host.open(&options()).unwrap();
+    for _ in 0..6 {
+        assert!(read(&disk, 0, 1000).unwrap() == host.data());
+    }
+    assert_eq!(host.dials(), 4);
+}
