@@ -195,9 +195,12 @@ pub(crate) fn number<N: std::str::FromStr>(
 
 /// The reference in an element.
 pub(crate) fn reference(node: Node<'_, '_>) -> Option<ManagedObject> {
-    let kind = node.attribute("type")?;
+    // Servers may put `xsi:type` beside or before it, which a search for the local name alone would find.
+    let kind = node
+        .attributes()
+        .find(|attribute| attribute.namespace().is_none() && attribute.name() == "type")?;
     let id = own_text(node);
-    (!id.is_empty()).then(|| ManagedObject::new(kind, id))
+    (!id.is_empty()).then(|| ManagedObject::new(kind.value(), id))
 }
 
 /// The reference in a child element.
@@ -286,6 +289,26 @@ mod tests {
         }
         let read = Reply::to("CurrentTime", b"<a>\xff</a>", |_| Ok(()));
         assert_eq!(read, Err(ReplyError::Encoding));
+    }
+
+    #[test]
+    fn references_are_read_whatever_stands_beside_them() {
+        let xsi = "xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\"";
+        for attributes in [
+            "type=\"Task\"",
+            "type=\"Task\" xsi:type=\"ManagedObjectReference\"",
+            "xsi:type=\"ManagedObjectReference\" type=\"Task\" versionId=\"8\"",
+        ] {
+            let document = format!("<a {xsi} {attributes}> task-1 </a>");
+            let found = parse_document(document.as_bytes(), reference);
+            assert_eq!(
+                found,
+                Ok(Some(ManagedObject::new("Task", "task-1"))),
+                "{attributes}"
+            );
+        }
+        let untyped = format!("<a {xsi} xsi:type=\"ManagedObjectReference\">task-1</a>");
+        assert_eq!(parse_document(untyped.as_bytes(), reference), Ok(None));
     }
 
     #[test]
