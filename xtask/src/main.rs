@@ -20,6 +20,7 @@ mod sanitize;
 mod shell;
 mod symbols;
 mod test;
+mod vcsim;
 
 use std::error::Error;
 use std::process::ExitCode;

@@ -4,7 +4,7 @@ use std::env;
 use std::path::PathBuf;
 
 use crate::shell::{command, in_ci, root, run, works};
-use crate::{Result, node, plugin};
+use crate::{Result, node, plugin, vcsim};
 
 /// A program, how to see that it is there, and the Debian package that brings it.
 struct Peer {
@@ -84,6 +84,17 @@ const PEERS: &[Peer] = &[
         probe: &["valgrind", "--version"],
         package: "valgrind",
     },
+    // They build a simulator of the vSphere API.
+    Peer {
+        name: "Go",
+        probe: &["go", "version"],
+        package: "golang-go",
+    },
+    Peer {
+        name: "govmomi for Go",
+        probe: &["dpkg", "-s", "golang-github-vmware-govmomi-dev"],
+        package: "golang-github-vmware-govmomi-dev",
+    },
     // clang checks the Windows layouts; its library makes the bindings.
     Peer {
         name: "clang",
@@ -120,7 +131,15 @@ pub(crate) fn provide() -> Result<Vec<String>> {
     let node = node::provide()
         .err()
         .map(|error| format!("the packages of examples/node ({error})"));
-    let missing: Vec<_> = programs.chain(samples).chain(plugin).chain(node).collect();
+    let vcsim = vcsim::provide()
+        .err()
+        .map(|error| format!("vcsim ({error})"));
+    let missing: Vec<_> = programs
+        .chain(samples)
+        .chain(plugin)
+        .chain(node)
+        .chain(vcsim)
+        .collect();
     report(&missing);
     if in_ci() && !missing.is_empty() {
         return Err("nothing may be skipped in CI".into());

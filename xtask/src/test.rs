@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::Result;
 use crate::shell::{self, cargo, in_ci, works};
-use crate::{artefacts, node, peers, plugin};
+use crate::{artefacts, node, peers, plugin, vcsim};
 
 /// Installs, builds, and runs every test; arguments go to the test runner.
 fn run_all(arguments: &[String]) -> Result {
@@ -39,6 +39,9 @@ pub(crate) fn set_environment<'a>(
 ) -> &'a mut Command {
     if let Some(plugin) = plugin::fetched() {
         runner.env("VIXDISKLIB_TEST_PLUGIN", plugin);
+    }
+    if let Some(vcsim) = vcsim::built() {
+        runner.env("VIXDISKLIB_TEST_VCSIM", vcsim);
     }
     runner
         .env("VIXDISKLIB_TEST_BIN", &built.examples)
