@@ -50,6 +50,8 @@ pub use disk_units::{Sector, SectorCount, SectorRange};
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use host::{ConnectOptions, DiskDialer, DiskPlace, Host};
 pub use secret::Secret;
+#[doc(hidden)]
+pub use soap::fuzzing;
 pub use soap::{
     ApiType, ChangedAreas, Credentials, Fcd, FcdSpec, ManagedObject, SnapshotOptions, VmDisk,
     VmSpec,

@@ -15,6 +15,8 @@ mod client;
 mod envelope;
 mod fault;
 mod fcd;
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod nfc;
 mod object;

@@ -40,7 +40,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("vixdisklib-examples", &[]),
     ("conformance", &[]),
-    ("fuzz-harness", &["disk-units", "vixdisklib", "vmdk-engine"]),
+    (
+        "fuzz-harness",
+        &["disk-units", "vixdisklib", "vmdk-engine", "vsphere-nfc"],
+    ),
     ("xtask", &[]),
 ];
 

@@ -178,6 +178,7 @@ fn executions(output: &str) -> Option<u64> {
 fn sources(target: &str) -> &'static str {
     match target {
         "nbd" => "vixdisklib/src/nbd",
+        "nfc_soap" => "vsphere-nfc/src/soap",
         _ => "vmdk-engine/src",
     }
 }

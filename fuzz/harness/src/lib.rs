@@ -9,6 +9,7 @@
 //!    └─ mutate      changes that keep a format's shape     mutate.rs
 //!   seeds           small disks to begin with              seeds.rs image.rs
 //!   nbd             a client of the NBD server             nbd.rs
+//!   nfc_soap        answers of a vCenter or an ESXi host   nfc_soap.rs
 //! ```
 //!
 //! The fuzz targets and the ordinary test that replays their seeds call the same function, [`Target::run`]. A claim
@@ -27,6 +28,7 @@ mod image;
 mod mend;
 mod mutate;
 pub mod nbd;
+pub mod nfc_soap;
 mod numbers;
 mod seeds;
 mod target;

@@ -72,7 +72,7 @@ impl Session {
 }
 
 /// Reads a ticket. Whatever goes into a line of text later must not be able to end that line.
-fn ticket(response: Node<'_, '_>, login_host: &str) -> Result<Ticket, ReplyError> {
+pub(super) fn ticket(response: Node<'_, '_>, login_host: &str) -> Result<Ticket, ReplyError> {
     let ticket = child(response, "returnval").ok_or(ReplyError::Missing("returnval"))?;
     let host = text(ticket, "host").filter(|host| !host.is_empty());
     let port = match text(ticket, "port").filter(|port| !port.is_empty()) {

@@ -13,11 +13,11 @@ use super::session::Session;
 const MAX_PAGES: usize = 1000;
 
 /// One page of an answer.
-struct Page {
+pub(super) struct Page {
     /// Names the next page.
     token: Option<String>,
     /// Why a property is not there.
-    missing: Option<Fault>,
+    pub(super) missing: Option<Fault>,
 }
 
 impl Session {
@@ -60,7 +60,7 @@ impl Session {
     }
 }
 
-fn read_page(
+pub(super) fn read_page(
     response: Node<'_, '_>,
     each: &mut impl FnMut(&str, Node<'_, '_>) -> Result<(), ReplyError>,
 ) -> Result<Page, ReplyError> {

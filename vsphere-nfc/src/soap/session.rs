@@ -53,7 +53,8 @@ pub(crate) struct ServiceContent {
 }
 
 impl ServiceContent {
-    fn of(content: Node<'_, '_>) -> Result<Self, ReplyError> {
+    pub(super) fn of(response: Node<'_, '_>) -> Result<Self, ReplyError> {
+        let content = child(response, "returnval").ok_or(ReplyError::Missing("returnval"))?;
         let about = child(content, "about").ok_or(ReplyError::Missing("about"))?;
         let needed = |name| object(content, name).ok_or(ReplyError::Missing(name));
         Ok(Self {
@@ -75,7 +76,7 @@ impl ServiceContent {
 
 /// The name of a session and of its user, as the server keeps them.
 #[derive(Clone, Debug)]
-struct UserSession {
+pub(super) struct UserSession {
     key: Secret,
     user: String,
 }
@@ -106,10 +107,7 @@ impl Session {
     pub(crate) fn begin(client: Client, credentials: Credentials) -> Result<Self> {
         let ask = Message::new(Call::new("RetrieveServiceContent", &service_instance()))
             .map_err(CallError::from)?;
-        let content = client.call(&ask, |response| {
-            let content = child(response, "returnval").ok_or(ReplyError::Missing("returnval"))?;
-            ServiceContent::of(content)
-        })?;
+        let content = client.call(&ask, ServiceContent::of)?;
         let session = Self {
             client,
             credentials,
@@ -247,7 +245,7 @@ impl Session {
     }
 }
 
-fn user_session(response: Node<'_, '_>) -> Result<UserSession, ReplyError> {
+pub(super) fn user_session(response: Node<'_, '_>) -> Result<UserSession, ReplyError> {
     let session = child(response, "returnval").ok_or(ReplyError::Missing("returnval"))?;
     Ok(UserSession {
         key: Secret::new(required(session, "key")?.to_owned()),

@@ -101,7 +101,7 @@ impl Session {
 }
 
 /// Reads areas, given in bytes. Areas that are not whole sectors grow to whole ones.
-fn areas(response: Node<'_, '_>, asked: u64) -> Result<ChangedAreas, ReplyError> {
+pub(super) fn areas(response: Node<'_, '_>, asked: u64) -> Result<ChangedAreas, ReplyError> {
     let info = child(response, "returnval").ok_or(ReplyError::Missing("returnval"))?;
     let start = number::<u64>(info, "startOffset")?;
     let whole = sectors(start, number(info, "length")?).ok_or(ReplyError::Broken("length"))?;

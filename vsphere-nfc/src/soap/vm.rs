@@ -130,15 +130,12 @@ impl Session {
 
     /// The disks of a virtual machine as it is, or of a snapshot as it was made.
     pub(crate) fn disks(&self, owner: &ManagedObject) -> Result<Vec<VmDisk>, CallError> {
-        let mut disks = Vec::new();
+        let mut found = Vec::new();
         self.properties(owner, &["config.hardware.device"], |_, devices| {
-            let devices = devices.children().filter(Node::is_element);
-            for device in devices.filter(|device| schema_type(*device) == Some("VirtualDisk")) {
-                disks.push(disk(device)?);
-            }
+            found = disks(devices)?;
             Ok(())
         })?;
-        Ok(disks)
+        Ok(found)
     }
 
     /// The disk of a virtual machine whose chain of files has this path in it, and the host that runs the virtual
@@ -148,21 +145,18 @@ impl Session {
         vm: &ManagedObject,
         path: &str,
     ) -> Result<(VmDisk, Option<ManagedObject>)> {
-        let mut disks = Vec::new();
+        let mut found = Vec::new();
         let mut host = None;
         let paths = ["runtime.host", "config.hardware.device"];
         self.properties(vm, &paths, |path, value| {
             if path == "runtime.host" {
                 host = reference(value);
-                return Ok(());
-            }
-            let devices = value.children().filter(Node::is_element);
-            for device in devices.filter(|device| schema_type(*device) == Some("VirtualDisk")) {
-                disks.push(disk(device)?);
+            } else {
+                found = disks(value)?;
             }
             Ok(())
         })?;
-        let disk = disks
+        let disk = found
             .into_iter()
             .find(|disk| disk.files.iter().any(|file| file == path))
             .ok_or_else(|| NotFound::Disk(path.to_owned()))?;
@@ -180,6 +174,15 @@ impl Session {
         })?;
         host.ok_or_else(|| NotFound::Host.into())
     }
+}
+
+/// The disks among the devices of a virtual machine.
+pub(super) fn disks(devices: Node<'_, '_>) -> Result<Vec<VmDisk>, ReplyError> {
+    let devices = devices.children().filter(Node::is_element);
+    devices
+        .filter(|device| schema_type(*device) == Some("VirtualDisk"))
+        .map(disk)
+        .collect()
 }
 
 fn disk(device: Node<'_, '_>) -> Result<VmDisk, ReplyError> {
