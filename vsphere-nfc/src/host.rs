@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use crate::error::{Error, Operation, Result};
 use crate::secret::Secret;
 use crate::soap::{
-    ApiType, CallError, ChangedAreas, Client, Fcd, FcdSpec, ManagedObject, Session,
+    ApiType, CallError, CallLimits, ChangedAreas, Client, Fcd, FcdSpec, ManagedObject, Session,
     SnapshotOptions, VmDisk, VmSpec,
 };
 use crate::ticket::{Access, Ticket};
@@ -28,6 +28,42 @@ pub use options::ConnectOptions;
 /// [`keep_alive`](Self::keep_alive) every ten minutes. A login by password renews itself when it has ended.
 ///
 /// Dropping it logs out, as [`close`](Self::close) does, but hides failures.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use vsphere_nfc::{
+///     Access, ConnectOptions, Credentials, DiskDialer, DiskPlace, Host, OpenOptions, RemoteDisk, Secret, Sector,
+///     Transport, TrustedCertificate, VmSpec,
+/// };
+///
+/// # use vsphere_sim::{Inventory, Profile, Simulator};
+/// # let scratch = tempfile::tempdir()?;
+/// # let inventory = Inventory::demo(scratch.path(), Profile::Esxi8Vcenter)?;
+/// # let (user, uuid) = (inventory.users[0].clone(), inventory.vms[0].uuid.clone());
+/// # let simulator = Simulator::builder(inventory).start()?;
+/// # let (server, port) = ("127.0.0.1", simulator.address().port());
+/// # let thumbprint = simulator.thumbprint_sha256();
+/// # let (user, password) = (user.name, user.password.reveal().to_owned());
+/// let credentials = Credentials::Password { user, password: Secret::new(password) };
+/// let options = ConnectOptions::new(server, credentials)
+///     .port(port)
+///     .trusted(TrustedCertificate::Thumbprint(thumbprint.parse()?));
+/// let host = Arc::new(Host::connect(options)?);
+///
+/// let path = "[datastore1] web/web.vmdk";
+/// let place = DiskPlace {
+///     vm: host.vm(&VmSpec::Uuid(uuid))?,
+///     path: path.to_owned(),
+///     access: Access::ReadOnly,
+///     transport: Transport::NbdSsl,
+/// };
+/// let disk = RemoteDisk::open(DiskDialer::new(host, place), path, &OpenOptions::new())?;
+/// let mut first = [0; 512];
+/// disk.read_at(Sector::new(0), &mut first)?;
+/// disk.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Host {
     session: Session,
@@ -64,7 +100,11 @@ impl Host {
             .and_then(|rest| rest.strip_suffix(']'))
             .unwrap_or(&server);
         let config = tls::trusting(&trusted)?;
-        let client = Client::connect(host, port, config, timeouts.connect, timeouts.request)?;
+        let limits = CallLimits {
+            connect: timeouts.connect,
+            answer: timeouts.request,
+        };
+        let client = Client::connect(host, port, config, limits)?;
         Ok(Self {
             session: Session::begin(client, credentials)?,
             timeouts,
@@ -182,7 +222,8 @@ impl Host {
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the server is no vCenter,
-    /// [`ErrorKind::Busy`](crate::ErrorKind::Busy) if somebody else has forbidden it already, and those of any call.
+    /// [`ErrorKind::Busy`](crate::ErrorKind::Busy) if it is forbidden already under this identity, as after a crash, and
+    /// those of any call.
     #[doc(alias = "VixDiskLib_PrepareForAccess")]
     pub fn prepare_access(&self, vm: &ManagedObject, identity: &str) -> Result<()> {
         let done = self.session.forbid_relocation(vm, identity);

@@ -46,7 +46,7 @@ pub use budget::Budget;
 pub use compress::Compression;
 pub use dial::{Dial, Dialed};
 pub use disk::{OpenOptions, RemoteDisk};
-pub use disk_units::{Sector, SectorCount, SectorRange};
+pub use disk_units::{ByteLen, Sector, SectorCount, SectorRange};
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use host::{ConnectOptions, DiskDialer, DiskPlace, Host};
 pub use secret::Secret;

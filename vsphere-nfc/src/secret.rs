@@ -6,14 +6,14 @@ use zeroize::Zeroizing;
 
 /// A password, session cookie or ticket.
 ///
-/// It is wiped from memory when dropped. `Debug` prints `Secret(..)`; there is no `Display`, and no way to read it
-/// outside this crate.
+/// It is wiped from memory when dropped. `Debug` prints `Secret(..)`; there is no `Display`, no `Clone`, and no way to
+/// read it outside this crate.
 ///
 /// ```
 /// let secret = vsphere_nfc::Secret::new("correct horse".to_owned());
 /// assert_eq!(format!("{secret:?}"), "Secret(..)");
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {

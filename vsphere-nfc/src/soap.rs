@@ -28,7 +28,7 @@ mod task;
 mod version;
 mod vm;
 
-pub(crate) use client::{CallError, Client};
+pub(crate) use client::{CallError, CallLimits, Client};
 pub use fcd::{Fcd, FcdSpec};
 pub use object::ManagedObject;
 pub(crate) use session::Session;

@@ -71,6 +71,25 @@ fn dropping_logs_out() {
 }
 
 #[test]
+fn dropping_does_not_wait_longer_than_agreed() {
+    let server = Server::new(|request| match request.method.as_str() {
+        "Logout" => Answer::Raw(
+            b"HTTP/1.1 200 OK\r\n\r\n".to_vec(),
+            1,
+            Duration::from_millis(50),
+        ),
+        _ => usual(request),
+    });
+    let mut timeouts = Timeouts::default();
+    timeouts.request = Duration::from_millis(300);
+    let host = Host::connect(server.options().timeouts(timeouts)).expect("a login");
+    let begun = Instant::now();
+    drop(host);
+    assert!(begun.elapsed() < Duration::from_secs(2));
+    assert_eq!(server.count("Logout"), 1);
+}
+
+#[test]
 fn a_wrong_password_is_told_and_not_shown() {
     let server = Server::new(usual);
     let credentials = Credentials::Password {

@@ -65,6 +65,15 @@ impl Cause for CallError {
     }
 }
 
+/// How long a call may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CallLimits {
+    /// For a connection, if a new one is needed.
+    pub(crate) connect: Duration,
+    /// From the sending of the request to the last byte of the answer.
+    pub(crate) answer: Duration,
+}
+
 /// A request that can be sent, also more than once.
 #[derive(Debug)]
 pub(crate) struct Message {
@@ -89,11 +98,10 @@ pub(crate) struct Client {
     host: String,
     port: u16,
     config: Arc<ClientConfig>,
-    connect_limit: Duration,
-    call_limit: Duration,
+    limits: CallLimits,
     /// The header that tells the version of the API.
     action: String,
-    cookie: Mutex<Option<Secret>>,
+    cookie: Mutex<Option<Arc<Secret>>>,
     idle: Mutex<Vec<Connection>>,
 }
 
@@ -103,15 +111,13 @@ impl Client {
         host: &str,
         port: u16,
         config: Arc<ClientConfig>,
-        connect_limit: Duration,
-        call_limit: Duration,
+        limits: CallLimits,
     ) -> Result<Self, CallError> {
         let mut client = Self {
             host: host.to_owned(),
             port,
             config,
-            connect_limit,
-            call_limit,
+            limits,
             action: String::new(),
             cookie: Mutex::new(None),
             idle: Mutex::new(Vec::new()),
@@ -121,6 +127,7 @@ impl Client {
                 path: version::DOCUMENT,
             },
             true,
+            limits,
         )?;
         let version = match response.status {
             200 => version::choose(response.body.as_slice())?.ok_or(CallError::NoCommonVersion)?,
@@ -131,6 +138,14 @@ impl Client {
         Ok(client)
     }
 
+    /// The usual time for a call, but neither part of it longer than `limit`.
+    pub(crate) fn limits_at_most(&self, limit: Duration) -> CallLimits {
+        CallLimits {
+            connect: self.limits.connect.min(limit),
+            answer: self.limits.answer.min(limit),
+        }
+    }
+
     /// The host as it was named.
     pub(crate) fn host(&self) -> &str {
         &self.host
@@ -138,12 +153,22 @@ impl Client {
 
     /// Takes over the cookie of a session, or forgets the one that it has.
     pub(crate) fn set_cookie(&self, cookie: Option<Secret>) {
-        *self.cookie.lock() = cookie;
+        *self.cookie.lock() = cookie.map(Arc::new);
     }
 
     /// Sends a call and gives the response to `read`.
     pub(crate) fn call<T>(
         &self,
+        message: &Message,
+        read: impl FnMut(Node<'_, '_>) -> Result<T, ReplyError>,
+    ) -> Result<T, CallError> {
+        self.call_within(self.limits, message, read)
+    }
+
+    /// The same, with less time.
+    pub(crate) fn call_within<T>(
+        &self,
+        limits: CallLimits,
         message: &Message,
         mut read: impl FnMut(Node<'_, '_>) -> Result<T, ReplyError>,
     ) -> Result<T, CallError> {
@@ -151,10 +176,10 @@ impl Client {
         let request = Request::Post {
             path: PATH,
             action: &self.action,
-            cookie: cookie.as_ref(),
+            cookie: cookie.as_deref(),
             body: message.text.as_slice(),
         };
-        let response = self.exchange(request, !message.once)?;
+        let response = self.exchange(request, !message.once, limits)?;
         if response.cookie.is_some() {
             self.set_cookie(response.cookie);
         }
@@ -177,17 +202,21 @@ impl Client {
     ///
     /// A kept connection may be closed by the server at the very moment. What may be said twice is said again then, on
     /// a new one; anything else is said on a new one from the start.
-    fn exchange(&self, request: Request<'_>, repeatable: bool) -> Result<Response, CallError> {
+    fn exchange(
+        &self,
+        request: Request<'_>,
+        repeatable: bool,
+        limits: CallLimits,
+    ) -> Result<Response, CallError> {
         if repeatable && let Some(mut connection) = self.idle_connection() {
-            match connection.exchange(request, self.call_limit) {
+            match connection.exchange(request, limits.answer) {
                 Err(HttpError::Io(error)) if error.kind() != io::ErrorKind::TimedOut => {}
                 result => return Ok(self.keep(connection, result?)),
             }
         }
         let config = Arc::clone(&self.config);
-        let (mut connection, _) =
-            Connection::open(&self.host, self.port, config, self.connect_limit)?;
-        let response = connection.exchange(request, self.call_limit)?;
+        let (mut connection, _) = Connection::open(&self.host, self.port, config, limits.connect)?;
+        let response = connection.exchange(request, limits.answer)?;
         Ok(self.keep(connection, response))
     }
 

@@ -200,7 +200,7 @@ fn written(request: Request<'_>, host: &str) -> WipedBytes {
     message
 }
 
-/// Reads one answer, and no byte beyond it.
+/// Reads one answer. Bytes that came behind it make the connection unfit for another.
 pub(crate) fn read_response(stream: &mut impl Read) -> Result<Response, HttpError> {
     let mut received = Received {
         stream,

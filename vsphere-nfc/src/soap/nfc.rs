@@ -74,7 +74,6 @@ impl Session {
 /// Reads a ticket. Whatever goes into a line of text later must not be able to end that line.
 pub(super) fn ticket(response: Node<'_, '_>, login_host: &str) -> Result<Ticket, ReplyError> {
     let ticket = child(response, "returnval").ok_or(ReplyError::Missing("returnval"))?;
-    let host = text(ticket, "host").filter(|host| !host.is_empty());
     let port = match text(ticket, "port").filter(|port| !port.is_empty()) {
         Some(_) => number(ticket, "port")?,
         None => USUAL_PORT,
@@ -86,8 +85,12 @@ pub(super) fn ticket(response: Node<'_, '_>, login_host: &str) -> Result<Ticket,
             .then(|| word.to_owned())
             .ok_or(ReplyError::Broken(name))
     };
+    let host = match text(ticket, "host").filter(|host| !host.is_empty()) {
+        Some(_) => word("host")?,
+        None => login_host.to_owned(),
+    };
     Ok(Ticket {
-        host: host.unwrap_or(login_host).to_owned(),
+        host,
         port,
         pin: pin(ticket)?,
         service: word("service")?,

@@ -1,5 +1,7 @@
 //! A login: who speaks, and what the server has to offer.
 
+use std::time::Duration;
+
 use parking_lot::Mutex;
 use roxmltree::Node;
 
@@ -10,6 +12,9 @@ use super::object::ManagedObject;
 use super::reply::{ReplyError, child, object, own_text, required, text};
 use crate::error::{Error, Refusal, Result};
 use crate::secret::Secret;
+
+/// How long a logout may take: the session ends by itself, so nobody has to wait for a server that is gone.
+const LOGOUT_LIMIT: Duration = Duration::from_secs(10);
 
 /// Who logs in.
 #[derive(Debug)]
@@ -75,7 +80,7 @@ impl ServiceContent {
 }
 
 /// The name of a session and of its user, as the server keeps them.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct UserSession {
     key: Secret,
     user: String,
@@ -205,16 +210,19 @@ impl Session {
 
     /// Whether the server still knows the session that was begun here.
     pub(crate) fn is_active(&self) -> Result<bool> {
-        let known = self.login.lock().session.clone();
-        let Some(UserSession { key, user }) = known else {
-            return Err(Refusal::Unsupported(
-                "the key of a session that was begun elsewhere is not known",
-            )
-            .into());
+        let call = match &self.login.lock().session {
+            Some(UserSession { key, user }) => {
+                Call::new("SessionIsActive", &self.content.session_manager)
+                    .text("sessionID", key.expose())
+                    .text("userName", user)
+            }
+            None => {
+                return Err(Refusal::Unsupported(
+                    "the key of a session that was begun elsewhere is not known",
+                )
+                .into());
+            }
         };
-        let call = Call::new("SessionIsActive", &self.content.session_manager)
-            .text("sessionID", key.expose())
-            .text("userName", &user);
         let message = Message::new(call).map_err(CallError::from)?;
         let active = self.client.call(&message, |response| {
             match required(response, "returnval")? {
@@ -235,7 +243,8 @@ impl Session {
         let begun_here = !matches!(self.credentials, Credentials::SessionCookie(_));
         if begun_here && self.login.lock().session.take().is_some() {
             let message = Message::new(Call::new("Logout", &self.content.session_manager))?;
-            match self.client.call(&message, |_| Ok(())) {
+            let limits = self.client.limits_at_most(LOGOUT_LIMIT);
+            match self.client.call_within(limits, &message, |_| Ok(())) {
                 Err(CallError::Fault(fault)) if fault.ends_session() => {}
                 result => result?,
             }
