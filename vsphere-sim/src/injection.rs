@@ -168,8 +168,8 @@ pub enum Injection {
     },
     /// `host-disconnected`: calls for tickets fault, for vCenter does not reach the host.
     HostDisconnected,
-    /// `delayed-write-reply=writes:N`: the reply to a write comes after so many further ones, or with the next message
-    /// that is no write.
+    /// `delayed-write-reply=writes:N`: the reply to a write comes after so many further ones, before the reply to what is
+    /// no write, or after a tenth of a second.
     DelayedWriteReply {
         /// How many.
         writes: u32,
@@ -287,6 +287,12 @@ impl Injection {
     #[must_use]
     pub fn once(self) -> Plan {
         Plan::from(self).times(1)
+    }
+
+    /// At each occasion, but no more than so often.
+    #[must_use]
+    pub fn times(self, times: u32) -> Plan {
+        Plan::from(self).times(times)
     }
 
     /// After so many occasions, and from then on.

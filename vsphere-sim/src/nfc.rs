@@ -98,6 +98,9 @@ fn talk(peer: &Arc<Peer>, mut socket: TcpStream) -> io::Result<&'static str> {
         return Ok("ended in the handshake");
     }
     let result = Session::new(Arc::clone(peer), Arc::clone(&channel), ticket).run();
+    if result.is_ok() {
+        handshake::farewell(peer, &channel)?;
+    }
     channel.cut();
     result
 }

@@ -30,7 +30,7 @@ pub(crate) use sessions::{Session, Sessions};
 pub(crate) use snapshot::{
     NewSnapshot, SnapshotError, remove as remove_snapshot, take as take_snapshot,
 };
-pub(crate) use task::{Outcome, Task};
+pub(crate) use task::Task;
 pub(crate) use tickets::{Scope, Ticket, Tickets};
 
 use crate::inventory::{Datacenter, Datastore, DatastorePath, Fcd, Host, Inventory, User};

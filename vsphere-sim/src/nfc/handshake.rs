@@ -25,6 +25,26 @@ pub(super) struct Handshake<'a> {
     probed: bool,
 }
 
+/// Takes the last message of a client that closed its session, if it sends one, and waits for the end of the connection.
+///
+/// Who hangs up before makes the client's last write fail.
+pub(super) fn farewell(peer: &Peer, channel: &Channel) -> io::Result<()> {
+    let mut bytes = [0; FRAME];
+    loop {
+        match channel.read_exact(&mut bytes) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        let frame = Frame::decode(&bytes).map_err(io::Error::other)?;
+        peer.message()?;
+        peer.note(Event::Classic {
+            connection: peer.connection,
+            message: frame.number(),
+        });
+    }
+}
+
 /// What becomes of the handshake after a message.
 enum Next {
     GoOn,

@@ -26,7 +26,7 @@ pub(super) struct Read {
     pub(super) length: u32,
     pub(super) compression: Compression,
     /// The memory of the host that it takes until it is done.
-    pub(super) memory: Share,
+    pub(super) _memory: Share,
 }
 
 /// The threads that read for a session, and what waits for them.

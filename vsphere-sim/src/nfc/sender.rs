@@ -60,7 +60,19 @@ impl Sender {
     }
 
     /// Sends a reply and what follows it.
+    ///
+    /// # Errors
+    /// After one, nobody can go on with the connection, and it has ended.
     pub(super) fn send(&self, reply: &Reply, operation: u32, extra: &[u8]) -> io::Result<()> {
+        let sent = self.try_send(reply, operation, extra);
+        if sent.is_err() {
+            self.finish();
+            self.channel.cut();
+        }
+        sent
+    }
+
+    fn try_send(&self, reply: &Reply, operation: u32, extra: &[u8]) -> io::Result<()> {
         self.peer.message()?;
         let mut head = reply.encode(operation);
         self.hold_back(head.len() + extra.len());

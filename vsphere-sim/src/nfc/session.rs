@@ -349,7 +349,7 @@ impl Session {
             offset: read.offset,
             length: read.length,
             compression,
-            memory: memory.ok_or_else(|| no_memory(read.length))?,
+            _memory: memory.ok_or_else(|| no_memory(read.length))?,
         })
     }
 

@@ -3,7 +3,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use vmdk_engine::Sector;
 use vsphere_nfc::Compression;
 use vsphere_nfc::wire::aio::{Direction, Io, Reply};
@@ -16,6 +19,8 @@ use crate::transcript::Event;
 
 /// So many writes of a session may have begun and not ended.
 const MAX_OPEN: usize = 4096;
+/// Replies are held back no longer than this.
+const HOLD: Duration = Duration::from_millis(100);
 /// The code for a host without memory, as observed in public logs.
 pub(super) const NO_MEMORY: u32 = 5;
 
@@ -25,8 +30,9 @@ pub(super) struct Writes {
     peer: Arc<Peer>,
     sender: Arc<Sender>,
     begun: HashMap<u32, Begun>,
-    /// Replies that are held back, by the number of writes that have to come first.
-    held: VecDeque<(u32, u32, Reply)>,
+    held: Arc<Mutex<Held>>,
+    /// Those that send replies that were held back for long enough.
+    releasers: Vec<JoinHandle<()>>,
     data: Vec<u8>,
 }
 
@@ -44,7 +50,8 @@ impl Writes {
             peer: Arc::clone(peer),
             sender: Arc::clone(sender),
             begun: HashMap::new(),
-            held: VecDeque::new(),
+            held: Arc::default(),
+            releasers: Vec::new(),
             data: Vec::new(),
         }
     }
@@ -111,19 +118,31 @@ impl Writes {
             length: part.total,
             compression: begun.compression,
         });
-        for (left, ..) in &mut self.held {
-            *left = left.saturating_sub(1);
-        }
         let reply = Reply::Io(Io::written(part.offset, part.total));
         let delayed = self.peer.happens(|injection| match injection {
             Injection::DelayedWriteReply { writes } => Some(*writes),
             _ => None,
         });
+        self.held.lock().pass_a_write();
         match delayed {
-            Some(writes) => self.held.push_back((writes, operation, reply)),
+            Some(writes) => self.hold(writes, operation, reply)?,
             None => self.sender.send(&reply, operation, &[])?,
         }
         self.release(|left| left == 0)
+    }
+
+    /// Sends a reply after so many further writes, or when none came for a while.
+    fn hold(&mut self, writes: u32, operation: u32, reply: Reply) -> io::Result<()> {
+        self.held.lock().0.push_back((writes, operation, reply));
+        self.releasers.retain(|releaser| !releaser.is_finished());
+        let (held, sender) = (Arc::clone(&self.held), Arc::clone(&self.sender));
+        let releaser = thread::Builder::new().spawn(move || {
+            thread::sleep(HOLD);
+            // An error ends the connection, which others see.
+            let _ = release(&held, &sender, |_| true);
+        })?;
+        self.releasers.push(releaser);
+        Ok(())
     }
 
     /// Sends all replies that are held back.
@@ -132,10 +151,38 @@ impl Writes {
     }
 
     fn release(&mut self, is_due: impl Fn(u32) -> bool) -> io::Result<()> {
-        while let Some((_, operation, reply)) = self.held.pop_front_if(|(left, ..)| is_due(*left)) {
-            self.sender.send(&reply, operation, &[])?;
+        release(&self.held, &self.sender, is_due)
+    }
+}
+
+impl Drop for Writes {
+    fn drop(&mut self) {
+        for releaser in self.releasers.drain(..) {
+            // Its panic was reported when it happened.
+            let _ = releaser.join();
         }
-        Ok(())
+    }
+}
+
+/// Replies that are held back: how many writes have to come first, the operation, the reply.
+#[derive(Debug, Default)]
+struct Held(VecDeque<(u32, u32, Reply)>);
+
+impl Held {
+    fn pass_a_write(&mut self) {
+        for (left, ..) in &mut self.0 {
+            *left = left.saturating_sub(1);
+        }
+    }
+}
+
+fn release(held: &Mutex<Held>, sender: &Sender, is_due: impl Fn(u32) -> bool) -> io::Result<()> {
+    loop {
+        let next = held.lock().0.pop_front_if(|(left, ..)| is_due(*left));
+        let Some((_, operation, reply)) = next else {
+            return Ok(());
+        };
+        sender.send(&reply, operation, &[])?;
     }
 }
 

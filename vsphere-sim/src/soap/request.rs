@@ -97,15 +97,6 @@ impl<'a> Arguments<'a> {
         self.0.text().unwrap_or_default()
     }
 
-    /// The type that this element says it has, without its prefix.
-    pub(crate) fn kind(self) -> &'a str {
-        let attribute = self
-            .0
-            .attribute(("http://www.w3.org/2001/XMLSchema-instance", "type"));
-        let kind = attribute.unwrap_or_default();
-        kind.rsplit(':').next().unwrap_or(kind)
-    }
-
     pub(crate) fn text(self, name: &'a str) -> Result<&'a str, Fault> {
         self.get(name).map(Self::content)
     }

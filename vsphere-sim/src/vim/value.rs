@@ -22,8 +22,6 @@ impl Moref {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {
     Bool(bool),
-    Byte(i8),
-    Short(i16),
     Int(i32),
     Long(i64),
     Text(String),
@@ -83,8 +81,6 @@ impl Value {
     fn kind(&self) -> String {
         match self {
             Self::Bool(_) => "xsd:boolean".to_owned(),
-            Self::Byte(_) => "xsd:byte".to_owned(),
-            Self::Short(_) => "xsd:short".to_owned(),
             Self::Int(_) => "xsd:int".to_owned(),
             Self::Long(_) => "xsd:long".to_owned(),
             Self::Text(_) => "xsd:string".to_owned(),
@@ -167,8 +163,6 @@ fn write_element(out: &mut String, name: &str, value: &Value, any: bool) {
             });
             let _ = match scalar {
                 Value::Bool(value) => write!(out, "{value}"),
-                Value::Byte(value) => write!(out, "{value}"),
-                Value::Short(value) => write!(out, "{value}"),
                 Value::Int(value) => write!(out, "{value}"),
                 Value::Long(value) => write!(out, "{value}"),
                 Value::Enum(_, text) => write!(out, "{text}"),
