@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! Inventory        what a file says                              inventory.rs
+//!  ├─ build        making one in a program                     build.rs
 //!  ├─ path         names of files on datastores                  path.rs
 //!  ├─ file         reading it, and what a file may leave out     file.rs
 //!  ├─ check        what cannot be                                check.rs
 //!  └─ demo         one that is made on the spot, disks and all   demo.rs
 //! ```
 
+mod build;
 mod check;
 mod demo;
 mod file;

@@ -36,6 +36,8 @@
 #![forbid(unsafe_code)]
 
 mod budget;
+#[doc(hidden)]
+pub mod fuzzing;
 mod injection;
 mod inventory;
 mod limits;

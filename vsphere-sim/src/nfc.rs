@@ -25,7 +25,7 @@ mod sender;
 mod session;
 mod writes;
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 
@@ -35,6 +35,7 @@ use crate::injection::Injection;
 use crate::site::{Port, Site};
 use crate::tls::Identity;
 use crate::transcript::Event;
+use crate::world::Ticket;
 use authd::{Admitted, Daemon};
 use channel::Channel;
 use handshake::Handshake;
@@ -93,6 +94,16 @@ fn talk(peer: &Arc<Peer>, mut socket: TcpStream) -> io::Result<&'static str> {
     } else {
         Channel::clear(socket)
     };
+    converse(peer, channel, ticket, tag)
+}
+
+/// The messages of a client that was let in.
+fn converse(
+    peer: &Arc<Peer>,
+    channel: Channel,
+    ticket: Ticket,
+    tag: Option<Vec<u8>>,
+) -> io::Result<&'static str> {
     let channel = Arc::new(channel);
     if !Handshake::new(peer, &channel, tag).run()? {
         return Ok("ended in the handshake");
@@ -103,6 +114,25 @@ fn talk(peer: &Arc<Peer>, mut socket: TcpStream) -> io::Result<&'static str> {
     }
     channel.cut();
     result
+}
+
+/// For fuzzers: the lines of a client.
+pub(crate) fn answer_lines(site: &Arc<Site>, stream: &mut (impl Read + Write)) {
+    let peer = Peer::new(site, 0);
+    // Whether it ends well is up to the client.
+    let _ = Daemon::new(&peer).talk(stream);
+}
+
+/// For fuzzers: the messages of a client that was let in.
+pub(crate) fn answer_messages(
+    site: &Arc<Site>,
+    socket: TcpStream,
+    ticket: Ticket,
+    tag: Option<Vec<u8>>,
+) {
+    let peer = Arc::new(Peer::new(site, 0));
+    // Whether it ends well is up to the client.
+    let _ = converse(&peer, Channel::clear(socket), ticket, tag);
 }
 
 /// A TLS handshake, the `number`th of this connection.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use vmdk_engine::Sector;
+
 use crate::injection::Plan;
 use crate::inventory::{Inventory, InventoryError};
 use crate::limits::Limits;
@@ -230,6 +232,23 @@ impl Simulator {
     #[must_use]
     pub fn memory_in_use(&self) -> u64 {
         self.site.0.memory.used()
+    }
+
+    /// Writes to a disk as the system in a machine does: to the newest link, which is seen by who tracks changes. `vm` is
+    /// the id of the machine, `key` that of the disk, `start` counts sectors of 512 bytes; `data` is whole sectors.
+    ///
+    /// # Errors
+    /// When there is no such disk, it is in use, or it does not end after the data.
+    pub fn write_as_guest(
+        &self,
+        vm: &str,
+        key: i32,
+        start: Sector,
+        data: &[u8],
+    ) -> Result<(), SimulatorError> {
+        let what = format!("writing to the disk {key} of {vm}");
+        let written = self.site.0.write_as_guest(vm, key, start, data);
+        written.map_err(|error| SimulatorError::because(what, error))
     }
 
     /// Ends all logins, as if they had been idle for too long.

@@ -1,6 +1,7 @@
 //! What the two ports share.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::io;
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
+use vmdk_engine::{Disk, OpenOptions, Sector};
 
 use crate::budget::Budget;
 use crate::injection::{Injection, Injections};
@@ -96,6 +98,33 @@ impl Site {
         &self.world
     }
 
+    /// Writes to the newest link of a disk.
+    pub(crate) fn write_as_guest(
+        &self,
+        vm: &str,
+        key: i32,
+        start: Sector,
+        data: &[u8],
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let (place, gate) = {
+            let world = self.world();
+            let disk = world.machine(vm).and_then(|machine| machine.disk(key));
+            let place = disk.and_then(|disk| world.locate(disk.links.first()?));
+            (
+                place.ok_or("there is no such disk")?,
+                Arc::clone(&world.gate),
+            )
+        };
+        let disk = Disk::open(place, &OpenOptions::new().writable(true).gate(gate))?;
+        disk.write_at(start, data)?;
+        disk.close()?;
+        let begin = start.get() * 512;
+        if let Some(machine) = self.world().machine_mut(vm) {
+            machine.changed(key, begin..begin + data.len() as u64);
+        }
+        Ok(())
+    }
+
     /// Something in the world is not as it was.
     pub(crate) fn tell_change(&self) {
         self.changed.notify_all();
@@ -154,6 +183,10 @@ impl Site {
         let listeners = mem::take(&mut *self.listeners.lock());
         for listener in listeners {
             listener.stop();
+        }
+        let mut world = self.world();
+        while world.machines.iter().any(|machine| machine.busy.is_some()) {
+            self.await_change(&mut world, Duration::from_secs(1));
         }
     }
 

@@ -18,7 +18,7 @@ mod shared;
 
 pub(crate) use shared::Shared;
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::thread;
@@ -73,21 +73,43 @@ fn serve_requests(site: &Arc<Site>, connection: u64, stream: TcpStream) -> io::R
         number: 1,
     });
     let address = stream.sock.local_addr()?.ip().to_string();
+    answer_requests(site, connection, address, &mut stream)?;
+    stream.conn.send_close_notify();
+    // Whoever is gone already does not miss it.
+    let _ = stream.conn.complete_io(&mut stream.sock);
+    Ok(())
+}
+
+/// Answers one request after another, until the client or a request ends that.
+fn answer_requests(
+    site: &Arc<Site>,
+    connection: u64,
+    address: String,
+    stream: &mut (impl Read + Write),
+) -> io::Result<()> {
     let mut reader = http::Reader::new(site.limits.soap_body, address);
-    while let Some(request) = reader.next(&mut stream)? {
+    while let Some(request) = reader.next(stream)? {
         let (response, keep) = match request {
             Ok(request) => (respond(site, connection, &request), request.keep_alive),
             Err(response) => (response, false),
         };
         wait(site, connection);
-        response.write(&mut stream, keep)?;
+        response.write(stream, keep)?;
         if !keep {
-            stream.conn.send_close_notify();
-            stream.conn.complete_io(&mut stream.sock)?;
             break;
         }
     }
     Ok(())
+}
+
+/// For fuzzers: the answers to all requests of a stream.
+pub(crate) fn answer_all(site: &Arc<Site>, stream: &mut (impl Read + Write)) -> io::Result<()> {
+    answer_requests(site, 0, "127.0.0.1".to_owned(), stream)
+}
+
+/// For fuzzers: the document that answers a body.
+pub(crate) fn answer_to(site: &Arc<Site>, cookie: Zeroizing<String>, body: &[u8]) -> String {
+    answer(site, 0, &Request::with_body(cookie, body)).into_body()
 }
 
 /// What the distance, or an injection, makes of an answer.

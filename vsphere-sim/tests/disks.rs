@@ -3,8 +3,10 @@
 mod common;
 
 use common::{Demo, METHODS, eventually, read_all};
-use vmdk_engine::{Sector, SectorCount, SectorRange};
-use vsphere_nfc::{ErrorKind, OpenOptions, RemoteDisk, Transport};
+use vmdk_engine::{ByteLen, Sector, SectorCount, SectorRange};
+use vsphere_nfc::{
+    ErrorKind, FcdSpec, ManagedObject, OpenOptions, RemoteDisk, SnapshotOptions, Transport,
+};
 use vsphere_sim::{Event, Injection, Profile};
 
 #[test]
@@ -175,4 +177,81 @@ fn the_transcript_has_no_secrets() {
     for entry in demo.simulator.transcript().entries() {
         assert!(!entry.to_json().contains(password), "{entry}");
     }
+}
+
+/// What a backup of a running machine does.
+#[test]
+fn changed_areas_are_what_the_guest_wrote() {
+    let demo = Demo::start(Profile::Esxi8Vcenter);
+    let host = demo.login().expect("logged in");
+    let (vm, frozen) = demo.frozen();
+    let old = demo.inventory.vms[0].snapshots[0].moref.clone();
+    let then = host
+        .disks(&ManagedObject::snapshot(old))
+        .expect("its disks");
+    let change_id = then[0].change_id.clone().expect("changes are tracked");
+    let write = |sector, value| {
+        let id = &demo.inventory.vms[0].moref;
+        let written = demo
+            .simulator
+            .write_as_guest(id, 2000, Sector::new(sector), &[value; 1024]);
+        written.expect("it is written");
+    };
+    write(127, 1);
+    write(10_000, 2);
+    let new = host
+        .create_snapshot(&vm, &SnapshotOptions::new("new"))
+        .expect("it is taken");
+    write(20_000, 3);
+    let areas = host.changed_areas(&vm, Some(&new), 2000, ByteLen::new(0), &change_id);
+    let areas = areas.expect("an answer").areas;
+    let areas: Vec<_> = areas
+        .iter()
+        .map(|area| (area.start().get(), area.count().get()))
+        .collect();
+    assert_eq!(
+        areas,
+        [(0, 256), (9984, 128)],
+        "whole blocks of 64 KiB, and nothing from after the snapshot"
+    );
+
+    // The new snapshot has what was written before it, and goes without a loss.
+    let link = host.disks(&new).expect("its disks")[0].files[0].clone();
+    let disk = demo.open(&(vm.clone(), link.clone())).expect("it opens");
+    assert!(read_all(&disk).expect("it is read") == demo.bytes(&link));
+    disk.close().expect("it is closed");
+    let before = demo.bytes(&frozen);
+    host.remove_snapshot(&new).expect("it is removed");
+    assert!(demo.bytes(&frozen) == before, "the older snapshot stays");
+    let present = &host.disks(&vm).expect("its disks")[0].files[0];
+    let bytes = demo.bytes(present);
+    for (sector, value) in [(127, 1), (10_000, 2), (20_000, 3)] {
+        assert_eq!(bytes[sector * 512..][..1024], [value; 1024]);
+    }
+}
+
+#[test]
+fn an_attached_first_class_disk_is_found_and_read() {
+    let demo = Demo::start(Profile::Esxi8Vcenter);
+    let host = demo.login().expect("logged in");
+    let known = &demo.inventory.fcds[0];
+    let spec = |snapshot: Option<&str>| FcdSpec {
+        id: known.id.clone(),
+        datastore: demo.inventory.datastores[0].moref.clone(),
+        snapshot: snapshot.map(str::to_owned),
+    };
+    let fcd = host.fcd(&spec(None)).expect("it is found");
+    assert_eq!(fcd.path, known.path.to_string());
+    assert_eq!(
+        host.fcd_snapshots(&spec(None)).expect("an answer"),
+        [known.snapshots[0].id.clone()]
+    );
+    let then = host
+        .fcd(&spec(Some(&known.snapshots[0].id)))
+        .expect("it is found");
+    assert_eq!(then.path, known.snapshots[0].path.to_string());
+    let consumer = then.vm.expect("it is attached");
+    assert_eq!(consumer, demo.idle().0);
+    let disk = demo.open(&(consumer, then.path.clone())).expect("it opens");
+    assert!(read_all(&disk).expect("it is read") == demo.bytes(&then.path));
 }

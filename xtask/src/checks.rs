@@ -33,7 +33,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "vixdisklib",
         &["disk-units", "vixdisklib-open", "vixdisklib-sys"],
     ),
-    ("vsphere-sim", &["disk-units", "vmdk-engine", "vsphere-nfc"]),
+    ("vsphere-sim", &["vmdk-engine", "vsphere-nfc"]),
     (
         "vixdisklib-bench",
         &["vixdisklib", "vixdisklib-open", "vixdisklib-sys"],
@@ -42,7 +42,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("conformance", &[]),
     (
         "fuzz-harness",
-        &["disk-units", "vixdisklib", "vmdk-engine", "vsphere-nfc"],
+        &[
+            "disk-units",
+            "vixdisklib",
+            "vmdk-engine",
+            "vsphere-nfc",
+            "vsphere-sim",
+        ],
     ),
     ("xtask", &[]),
 ];

@@ -179,6 +179,7 @@ fn sources(target: &str) -> &'static str {
     match target {
         "nbd" => "vixdisklib/src/nbd",
         "nfc_soap" => "vsphere-nfc/src/soap",
+        "sim" => "vsphere-sim/src",
         _ => "vmdk-engine/src",
     }
 }

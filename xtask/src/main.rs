@@ -16,6 +16,7 @@ mod node;
 mod outside;
 mod peers;
 mod plugin;
+mod python;
 mod sanitize;
 mod shell;
 mod symbols;

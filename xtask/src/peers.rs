@@ -4,7 +4,7 @@ use std::env;
 use std::path::PathBuf;
 
 use crate::shell::{command, in_ci, root, run, works};
-use crate::{Result, node, plugin, vcsim};
+use crate::{Result, node, plugin, python, vcsim};
 
 /// A program, how to see that it is there, and the Debian package that brings it.
 struct Peer {
@@ -68,6 +68,11 @@ const PEERS: &[Peer] = &[
         name: "libvmdk for Python",
         probe: &["/usr/bin/python3", "-c", "import pyvmdk"],
         package: "python3-libvmdk",
+    },
+    Peer {
+        name: "virtual environments of Python",
+        probe: &["python3", "-c", "import venv, ensurepip"],
+        package: "python3-venv",
     },
     Peer {
         name: "fio",
@@ -134,10 +139,14 @@ pub(crate) fn provide() -> Result<Vec<String>> {
     let vcsim = vcsim::provide()
         .err()
         .map(|error| format!("vcsim ({error})"));
+    let python = python::provide()
+        .err()
+        .map(|error| format!("pyVmomi for Python ({error})"));
     let missing: Vec<_> = programs
         .chain(samples)
         .chain(plugin)
         .chain(node)
+        .chain(python)
         .chain(vcsim)
         .collect();
     report(&missing);

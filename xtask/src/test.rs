@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::Result;
 use crate::shell::{self, cargo, in_ci, works};
-use crate::{artefacts, node, peers, plugin, vcsim};
+use crate::{artefacts, node, peers, plugin, python, vcsim};
 
 /// Installs, builds, and runs every test; arguments go to the test runner.
 fn run_all(arguments: &[String]) -> Result {
@@ -48,6 +48,7 @@ pub(crate) fn set_environment<'a>(
         .env("VIXDISKLIB_TEST_LIBDIR", &built.distribution)
         .env("VIXDISKLIB_TEST_LIBRARIES", &built.libraries)
         .env("VIXDISKLIB_TEST_NODE", node::folder())
+        .env("VSPHERE_SIM_PYTHON", python::program())
         // The safe API gives a new library after the last user of one is gone, and warns of that for VDDK; tests ask
         // on purpose what happens to open disks. And it keeps a rule that is only advice.
         .env("VIXDISKLIB_RULES_OFF", "init-after-exit,disk-is-open")

@@ -10,6 +10,7 @@
 //!   seeds           small disks to begin with              seeds.rs image.rs
 //!   nbd             a client of the NBD server             nbd.rs
 //!   nfc_soap        answers of a vCenter or an ESXi host   nfc_soap.rs
+//!   sim             a client of the simulator             sim.rs
 //! ```
 //!
 //! The fuzz targets and the ordinary test that replays their seeds call the same function, [`Target::run`]. A claim
@@ -31,6 +32,7 @@ pub mod nbd;
 pub mod nfc_soap;
 mod numbers;
 mod seeds;
+pub mod sim;
 mod target;
 
 pub use files::Files;

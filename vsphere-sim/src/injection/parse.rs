@@ -45,7 +45,7 @@ impl<'a> Arguments<'a> {
     }
 
     fn number_or<T: FromStr>(&mut self, key: &str, default: T) -> Result<T, String> {
-        if self.0.iter().any(|(known, _)| *known == key) {
+        if self.has(key) {
             self.number(key)
         } else {
             Ok(default)
@@ -64,6 +64,23 @@ impl<'a> Arguments<'a> {
             let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
             format!("{key}: {text:?} is not one of {}", words.join(", "))
         })
+    }
+
+    fn choice_or<T: Clone>(
+        &mut self,
+        key: &str,
+        choices: &[(&str, T)],
+        default: T,
+    ) -> Result<T, String> {
+        if self.has(key) {
+            self.choice(key, choices)
+        } else {
+            Ok(default)
+        }
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.0.iter().any(|(known, _)| *known == key)
     }
 
     fn flag(&mut self, key: &str) -> Result<bool, String> {
@@ -88,7 +105,7 @@ fn injection(name: &str, arguments: &mut Arguments<'_>) -> Result<Injection, Str
         "announced-sha256" => Injection::AnnouncedSha256,
         "second-certificate" => Injection::SecondCertificate,
         "ticket-refused" => Injection::TicketRefused {
-            silent: arguments.take("how").is_some_and(|how| how == "close"),
+            silent: arguments.choice_or("how", &[("line", false), ("close", true)], false)?,
         },
         "read-only-tickets" => Injection::ReadOnlyTickets,
         "greeting" => Injection::Greeting {
@@ -184,7 +201,7 @@ fn injection(name: &str, arguments: &mut Arguments<'_>) -> Result<Injection, Str
 }
 
 fn refusal(arguments: &mut Arguments<'_>) -> Result<OpenRefusal, String> {
-    if arguments.0.iter().any(|(key, _)| *key == "reason") {
+    if arguments.has("reason") {
         return arguments.choice(
             "reason",
             &[

@@ -75,8 +75,12 @@ impl Inventory {
         self
     }
 
-    /// Fills in what was left out, and refuses what cannot be.
-    pub(crate) fn complete(mut self) -> Result<Self, InventoryError> {
+    /// Fills in ids and UUIDs that were left out, a datacenter and a host if there is none, and refuses what cannot be.
+    /// [`Builder::start`](crate::Builder::start) does the same; who needs the ids does it before.
+    ///
+    /// # Errors
+    /// [`InventoryError::Invalid`] for the first thing that cannot be.
+    pub fn complete(mut self) -> Result<Self, InventoryError> {
         let profile = self.profile;
         if self.datacenters.is_empty() {
             self.datacenters.push(Datacenter {
@@ -188,7 +192,7 @@ pub(crate) fn snapshot_moref(profile: Profile, vm: &str, number: usize) -> Strin
     if profile.is_vcenter() {
         // Unique among machines, whose ids differ in what follows the hyphen.
         let machine = vm.rsplit('-').next().unwrap_or(vm);
-        format!("snapshot-{machine}{number:02}")
+        format!("snapshot-{machine}{number:04}")
     } else {
         format!("{vm}-snapshot-{number}")
     }

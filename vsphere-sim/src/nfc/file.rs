@@ -162,12 +162,8 @@ impl OpenDisk {
 
     /// Bytes were written: who tracks changes is told.
     pub(super) fn changed(&self, start: u64, length: u64) {
-        let mut world = self.peer.site.world();
-        if let Some(machine) = world.machine_mut(&self.vm)
-            && machine.change_tracking
-            && let Some(disk) = machine.disk_mut(self.key)
-        {
-            disk.changes.record(start..start.saturating_add(length));
+        if let Some(machine) = self.peer.site.world().machine_mut(&self.vm) {
+            machine.changed(self.key, start..start.saturating_add(length));
         }
     }
 

@@ -25,6 +25,8 @@ pub(super) struct Sender {
     /// What is on its way, if the way is long.
     queue: Option<Arc<Queue>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// When a line with an injected bandwidth is free again.
+    free: Mutex<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +58,7 @@ impl Sender {
             channel,
             queue,
             thread: Mutex::new(thread),
+            free: Mutex::new(Instant::now()),
         })
     }
 
@@ -143,9 +146,14 @@ impl Sender {
             });
         if let Some(rate) = rate {
             let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-            sleep(Duration::from_micros(
-                bytes.saturating_mul(1_000_000) / rate,
-            ));
+            let time = Duration::from_micros(bytes.saturating_mul(1_000_000) / rate);
+            let end = {
+                // One message after another, whoever sends them.
+                let mut free = self.free.lock();
+                *free = (*free).max(Instant::now()) + time;
+                *free
+            };
+            sleep(end.saturating_duration_since(Instant::now()));
         }
     }
 

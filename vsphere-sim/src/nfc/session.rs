@@ -69,6 +69,10 @@ impl Session {
         let sender = Sender::new(Arc::clone(&self.peer), Arc::clone(&self.channel))?;
         let sender = Arc::new(sender);
         let result = self.serve(&sender);
+        if result.is_err() {
+            // Nobody waits for what else there is to say.
+            self.channel.cut();
+        }
         // In this order: what reads and sends ends before the disks close.
         self.open = None;
         sender.finish();
@@ -253,6 +257,12 @@ impl Session {
             _ => None,
         });
         let memory = u64::from(part.max(BUFFER)) * u64::from(wanted.buffer_count.max(1));
+        if !part.is_multiple_of(512) {
+            return Err(Refusal::new(
+                FAILED,
+                format!("a buffer of {part} bytes is not whole sectors"),
+            ));
+        }
         let too_much = u64::from(part) > site.limits.buffer_size
             || memory > site.limits.session_memory
             || small.is_some();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use vmdk_engine::Sector;
 use vsphere_nfc::Compression;
-use vsphere_nfc::wire::aio::{Direction, Io, Reply};
+use vsphere_nfc::wire::aio::{Direction, Io, MAX_EXTRA, Reply};
 
 use super::file::{FAILED, OpenDisk, PERMISSION, Refusal, refusal_of};
 use super::peer::Peer;
@@ -229,6 +229,9 @@ fn carry_out(
     }
     debug_assert_eq!(part.direction, Direction::Write);
     let disk = disk.ok_or_else(|| Refusal::new(FAILED, "there is no such handle"))?;
+    if part.length as usize > MAX_EXTRA {
+        return Err(Refusal::new(FAILED, "a part of a write is too long"));
+    }
     if !disk.writable {
         return Err(Refusal::new(
             PERMISSION,

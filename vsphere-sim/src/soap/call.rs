@@ -80,6 +80,7 @@ fn handler(method: &str) -> Option<Handler> {
         "VstorageObjectVCenterQueryChangedDiskAreas" => changes::of_fcd,
         "FindByUuid" => search::by_uuid,
         "FindByInventoryPath" => search::by_path,
+        "FindByDatastorePath" => search::by_file,
         "DisableMethods" => methods::disable,
         "EnableMethods" => methods::enable,
         "RelocateVM_Task" => methods::relocate,

@@ -32,6 +32,20 @@ pub(super) struct Request {
     pub(super) address: String,
 }
 
+impl Request {
+    /// A call of somebody who has a session.
+    pub(super) fn with_body(cookie: Zeroizing<String>, body: &[u8]) -> Self {
+        Self {
+            method: Method::Post,
+            path: "/sdk".to_owned(),
+            cookie: Some(cookie),
+            body: Zeroizing::new(body.to_vec()),
+            keep_alive: false,
+            address: "127.0.0.1".to_owned(),
+        }
+    }
+}
+
 /// What the headers say of a request.
 struct Head {
     request: Request,
@@ -223,6 +237,10 @@ impl Response {
     pub(super) fn with_cookie(mut self, cookie: &Zeroizing<String>) -> Self {
         self.cookie = Some(cookie.clone());
         self
+    }
+
+    pub(super) fn into_body(self) -> String {
+        self.body
     }
 
     pub(super) fn status(&self) -> u16 {

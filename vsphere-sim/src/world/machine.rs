@@ -1,5 +1,7 @@
 //! A virtual machine: its disks, its snapshots, what is forbidden for the moment.
 
+use std::ops::Range;
+
 use vmdk_engine::Error;
 
 use super::World;
@@ -141,6 +143,25 @@ impl Machine {
         Ok(())
     }
 
+    /// Its own folder, on the datastore of its first disk.
+    pub(crate) fn home(&self) -> String {
+        let path = self.disks.first().and_then(|disk| disk.links.first());
+        let Some(path) = path else {
+            return "[] ".to_owned();
+        };
+        let folder = path
+            .file()
+            .rsplit_once('/')
+            .map_or("", |(folder, _)| folder);
+        let slash = if folder.is_empty() { "" } else { "/" };
+        format!("[{}] {folder}{slash}", path.datastore())
+    }
+
+    /// Where its configuration would lie.
+    pub(crate) fn configuration(&self) -> String {
+        format!("{}{}.vmx", self.home(), self.name)
+    }
+
     /// Begins or ends the tracking of changes. What was tracked before is of no use then.
     pub(crate) fn track_changes(&mut self, enabled: bool) {
         if self.change_tracking == enabled {
@@ -150,6 +171,14 @@ impl Machine {
         for disk in &mut self.disks {
             disk.changes = ChangeLog::new();
             disk.change_id = None;
+        }
+    }
+
+    /// Bytes of a disk were written: who tracks changes is told.
+    pub(crate) fn changed(&mut self, key: i32, bytes: Range<u64>) {
+        let tracked = self.change_tracking;
+        if let Some(disk) = self.disk_mut(key).filter(|_| tracked) {
+            disk.changes.record(bytes);
         }
     }
 

@@ -10,6 +10,9 @@ use zeroize::Zeroizing;
 use crate::random::{self, Trace};
 use crate::time;
 
+/// So many tickets for clones wait; then all go.
+const MAX_CLONES: usize = 1000;
+
 /// A login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Session {
@@ -100,8 +103,12 @@ impl Sessions {
     /// A ticket with which somebody else, once, gets a login of the same user.
     pub(crate) fn clone_ticket(&self, session: &Session) -> String {
         let ticket = format!("cst-VCT-{}", random::secret());
+        let mut clones = self.clones.lock();
+        if clones.len() >= MAX_CLONES {
+            clones.clear();
+        }
         let owner = (session.user.clone(), session.read_only);
-        self.clones.lock().insert(random::trace(&ticket), owner);
+        clones.insert(random::trace(&ticket), owner);
         ticket
     }
 

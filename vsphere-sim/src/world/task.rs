@@ -7,6 +7,9 @@ use crate::vim::{Fault, Moref, Value};
 /// How a task ended: with a result, or without one, or with a fault.
 pub(crate) type Outcome = Result<Option<Value>, Fault>;
 
+/// So many tasks are remembered; then those that ended go.
+const MAX_TASKS: usize = 1000;
+
 #[derive(Clone, Debug)]
 pub(crate) struct Task {
     pub(crate) moref: String,
@@ -58,6 +61,9 @@ impl World {
             queued: time::now(),
             ended: None,
         };
+        if self.tasks.len() >= MAX_TASKS {
+            self.tasks.retain(|_, task| task.ended.is_none());
+        }
         self.tasks.insert(moref.clone(), task);
         Ok(moref)
     }

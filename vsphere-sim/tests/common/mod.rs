@@ -15,18 +15,18 @@ use vsphere_nfc::{
 use vsphere_sim::{Builder, Inventory, Profile, Simulator};
 
 /// A demonstration that runs, in a folder that goes with it.
-pub struct Demo {
-    pub simulator: Simulator,
-    pub inventory: Inventory,
-    pub folder: TempDir,
+pub(crate) struct Demo {
+    pub(crate) simulator: Simulator,
+    pub(crate) inventory: Inventory,
+    pub(crate) folder: TempDir,
 }
 
 impl Demo {
-    pub fn start(profile: Profile) -> Self {
+    pub(crate) fn start(profile: Profile) -> Self {
         Self::start_with(profile, |builder| builder)
     }
 
-    pub fn start_with(profile: Profile, change: impl FnOnce(Builder) -> Builder) -> Self {
+    pub(crate) fn start_with(profile: Profile, change: impl FnOnce(Builder) -> Builder) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let inventory = Inventory::demo(folder.path(), profile).expect("a demonstration");
         let builder = change(Simulator::builder(inventory.clone()));
@@ -37,7 +37,7 @@ impl Demo {
         }
     }
 
-    pub fn login(&self) -> Result<Arc<Host>, Error> {
+    pub(crate) fn login(&self) -> Result<Arc<Host>, Error> {
         let user = &self.inventory.users[0];
         let credentials = Credentials::Password {
             user: user.name.clone(),
@@ -55,14 +55,14 @@ impl Demo {
     }
 
     /// The machine `web`, which runs, and the link of its first disk that its snapshot holds.
-    pub fn frozen(&self) -> (ManagedObject, String) {
+    pub(crate) fn frozen(&self) -> (ManagedObject, String) {
         let vm = &self.inventory.vms[0];
         let path = vm.snapshots[0].disks[0].path.to_string();
         (ManagedObject::vm(vm.moref.clone()), path)
     }
 
     /// The machine `db`, which is off, and its first disk.
-    pub fn idle(&self) -> (ManagedObject, String) {
+    pub(crate) fn idle(&self) -> (ManagedObject, String) {
         let vm = &self.inventory.vms[1];
         (
             ManagedObject::vm(vm.moref.clone()),
@@ -70,7 +70,7 @@ impl Demo {
         )
     }
 
-    pub fn dialer(
+    pub(crate) fn dialer(
         &self,
         host: &Arc<Host>,
         (vm, path): &(ManagedObject, String),
@@ -91,14 +91,14 @@ impl Demo {
     }
 
     /// Opens a disk for reading, encrypted and not compressed.
-    pub fn open(&self, place: &(ManagedObject, String)) -> Result<RemoteDisk, Error> {
+    pub(crate) fn open(&self, place: &(ManagedObject, String)) -> Result<RemoteDisk, Error> {
         let host = self.login()?;
         let dialer = self.dialer(&host, place, Transport::NbdSsl, false);
         RemoteDisk::open(dialer, &place.1, &OpenOptions::new())
     }
 
     /// What a disk of the only datastore holds, without the simulator.
-    pub fn bytes(&self, path: &str) -> Vec<u8> {
+    pub(crate) fn bytes(&self, path: &str) -> Vec<u8> {
         let file = path
             .strip_prefix("[datastore1] ")
             .expect("it is on the datastore");
@@ -112,7 +112,7 @@ impl Demo {
 }
 
 /// Waits, for some seconds, until something is so.
-pub fn eventually(is_so: impl Fn() -> bool) -> bool {
+pub(crate) fn eventually(is_so: impl Fn() -> bool) -> bool {
     let begin = Instant::now();
     while begin.elapsed() < Duration::from_secs(20) {
         if is_so() {
@@ -123,13 +123,13 @@ pub fn eventually(is_so: impl Fn() -> bool) -> bool {
     is_so()
 }
 
-pub fn read_all(disk: &RemoteDisk) -> Result<Vec<u8>, Error> {
+pub(crate) fn read_all(disk: &RemoteDisk) -> Result<Vec<u8>, Error> {
     let mut bytes = vec![0; usize::try_from(disk.capacity().get() * 512).expect("it is small")];
     disk.read_at(Sector::new(0), &mut bytes)?;
     Ok(bytes)
 }
 
-pub const METHODS: [Compression; 4] = [
+pub(crate) const METHODS: [Compression; 4] = [
     Compression::None,
     Compression::Zlib,
     Compression::FastLz,

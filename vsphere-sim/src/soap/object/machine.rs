@@ -76,30 +76,13 @@ fn datastores(world: &World, machine: &Machine) -> Vec<String> {
     found
 }
 
-/// The machine's own folder, on the datastore of its first disk.
-fn home(machine: &Machine) -> String {
-    let path = machine.disks.first().and_then(|disk| disk.links.first());
-    let Some(path) = path else {
-        return "[] ".to_owned();
-    };
-    let folder = path
-        .file()
-        .rsplit_once('/')
-        .map_or("", |(folder, _)| folder);
-    let slash = if folder.is_empty() { "" } else { "/" };
-    format!("[{}] {folder}{slash}", path.datastore())
-}
-
 pub(super) fn config(world: &World, machine: &Machine, disks: &[Shown<'_>]) -> Value {
     let text = |text: &str| Value::text(text);
-    let home = home(machine);
+    let home = machine.home();
     let files = Value::data(
         "VirtualMachineFileInfo",
         vec![
-            (
-                "vmPathName",
-                Value::Text(format!("{home}{}.vmx", machine.name)),
-            ),
+            ("vmPathName", Value::Text(machine.configuration())),
             ("snapshotDirectory", text(&home)),
             ("suspendDirectory", text(&home)),
             ("logDirectory", text(&home)),
@@ -279,10 +262,7 @@ fn summary(machine: &Machine) -> Value {
         vec![
             ("name", text(&machine.name)),
             ("template", Value::Bool(false)),
-            (
-                "vmPathName",
-                Value::Text(format!("{}{}.vmx", home(machine), machine.name)),
-            ),
+            ("vmPathName", Value::Text(machine.configuration())),
             ("memorySizeMB", Value::Int(1024)),
             ("numCpu", Value::Int(1)),
             ("numVirtualDisks", Value::Int(disks)),
