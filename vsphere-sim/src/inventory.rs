@@ -48,7 +48,7 @@ use crate::profile::Profile;
 ///
 ///     [[datastore]]
 ///     name = "datastore1"
-///     folder = "datastore1"
+///     folder = "."
 ///
 ///     [[vm]]
 ///     name = "web"

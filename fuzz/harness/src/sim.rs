@@ -6,6 +6,7 @@
 
 use std::sync::OnceLock;
 
+use parking_lot::Mutex;
 use vsphere_nfc::wire::aio::{
     CloseFile, CloseSession, DdbGet, HEADER, Header, Io, MAGIC, OpenFile, OpenFlags, OpenSession,
     QueryBlocks, Reply, Request,
@@ -13,8 +14,13 @@ use vsphere_nfc::wire::aio::{
 use vsphere_nfc::wire::classic::{FRAME, Frame};
 use vsphere_sim::fuzzing::Target;
 
+/// The handle of the first disk of a session.
+const HANDLE: u64 = 0xffff_ffff_8000_0001;
 /// What daemon and client agreed on.
 const TAG: &[u8] = b"PlainText";
+
+/// Clients come one after another, for what is left of a session is looked at.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// The simulator, with its disks in a folder of this process.
 fn target() -> &'static Target {
@@ -33,18 +39,39 @@ pub fn run(input: &[u8]) {
     let [first, sent @ ..] = input else {
         return;
     };
-    let target = target();
+    let _alone = ALONE.lock();
+    let answers = ask(input);
     match first % 4 {
-        0 => check_soap(&target.soap(sent)),
-        1 => {
-            let answers = target.http(sent);
-            assert!(answers.is_empty() || answers.starts_with(b"HTTP/1.1 "));
-        }
-        2 => check_lines(sent, &target.authd(sent)),
+        0 => check_soap(std::str::from_utf8(&answers).expect("an answer is text")),
+        1 => assert!(answers.is_empty() || answers.starts_with(b"HTTP/1.1 ")),
+        2 => check_lines(sent, &answers),
         _ => {
-            check_messages(&target.session(sent, Some(TAG)));
-            assert_eq!(target.memory_in_use(), 0, "memory of a session that ended");
+            check_messages(&answers);
+            assert_eq!(
+                target().memory_in_use(),
+                0,
+                "memory of a session that ended"
+            );
         }
+    }
+}
+
+/// What the client that an input stands for is answered.
+#[must_use]
+pub fn answers(input: &[u8]) -> Vec<u8> {
+    let _alone = ALONE.lock();
+    ask(input)
+}
+
+fn ask(input: &[u8]) -> Vec<u8> {
+    let [first, sent @ ..] = input else {
+        return Vec::new();
+    };
+    match first % 4 {
+        0 => target().soap(sent).into_bytes(),
+        1 => target().http(sent),
+        2 => target().authd(sent),
+        _ => target().session(sent, Some(TAG)),
     }
 }
 
@@ -134,7 +161,7 @@ fn session() -> Vec<u8> {
     sent.extend(b"vddknbdmode");
     sent.extend(Frame::Features(3).encode());
     sent.extend(Frame::OpenAio.encode());
-    let path = b"[datastore1] web/web.vmdk";
+    let path = b"[datastore1] web/web-000001.vmdk";
     let write = Io {
         sent: 512,
         ..Io::written(0, 512)
@@ -152,22 +179,28 @@ fn session() -> Vec<u8> {
             Request::OpenFile(OpenFile {
                 path: u32::try_from(path.len()).unwrap_or_default(),
                 file_type: 2,
-                flags: OpenFlags::FOR_READING,
+                flags: OpenFlags::FOR_WRITING,
             }),
             path,
         ),
-        (Request::Io(Io::read(1, 3, 0, 66048)), &[]),
+        (Request::Io(Io::read(HANDLE, 0, 0, 66048)), &[]),
         (
             Request::Io(Io {
-                handle_or_status: 1,
+                handle_or_status: HANDLE,
                 ..write
             }),
             &[7; 512],
         ),
-        (Request::DdbGet(DdbGet { handle: 1, key: 4 }), b"uuid"),
+        (
+            Request::DdbGet(DdbGet {
+                handle: HANDLE,
+                key: 4,
+            }),
+            b"uuid",
+        ),
         (
             Request::QueryBlocks(QueryBlocks {
-                handle: 1,
+                handle: HANDLE,
                 chunk: 65536,
                 start: 0,
                 count: 16,
@@ -176,7 +209,7 @@ fn session() -> Vec<u8> {
         ),
         (
             Request::CloseFile(CloseFile {
-                handle: 1,
+                handle: HANDLE,
                 long: false,
             }),
             &[],

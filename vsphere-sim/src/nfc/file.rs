@@ -8,7 +8,6 @@ use vsphere_nfc::wire::aio::{FILE_TYPE_DISK, FileOpened, Geometry, OpenFile, Ope
 use super::peer::Peer;
 use crate::injection::{Injection, OpenRefusal};
 use crate::inventory::{DatastorePath, Power};
-use crate::random;
 use crate::world::{Scope, Ticket};
 
 /// The code of permission errors, as observed on ESXi 7 and 8.
@@ -76,9 +75,10 @@ pub(super) struct OpenDisk {
 }
 
 impl OpenDisk {
-    /// Opens what a request names, and gives the reply.
+    /// Opens what a request names, as the session's `number`th disk, and gives the reply.
     pub(super) fn open(
         peer: &Arc<Peer>,
+        number: u32,
         ticket: &Ticket,
         request: OpenFile,
         path: &[u8],
@@ -132,8 +132,7 @@ impl OpenDisk {
         let info = disk.info();
         let capacity = info.capacity.get() * 512;
         // As seen on hosts: it looks like a negative number.
-        let [a, b, c] = random::bytes();
-        let handle = u64::from_le_bytes([a, b, c, 0x80, 0xff, 0xff, 0xff, 0xff]);
+        let handle = 0xffff_ffff_8000_0000 | u64::from(number);
         let geometry = info.physical_geometry;
         let reply = FileOpened {
             status: 0,

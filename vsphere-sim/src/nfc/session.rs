@@ -29,12 +29,19 @@ const UNSUPPORTED: u32 = 6;
 /// A message that no client knows, for the change of a host.
 const UNASKED: u32 = 16;
 
+/// So many opened disks have different handles.
+const MAX_HANDLES: u32 = 1 << 30;
+/// So many disks of a session may be open.
+const MAX_DISKS: usize = 64;
+
 /// A session.
 pub(super) struct Session {
     peer: Arc<Peer>,
     channel: Arc<Channel>,
     ticket: Ticket,
     disks: HashMap<u64, Arc<OpenDisk>>,
+    /// The number of the last disk.
+    opened: u32,
     /// None until the session is open.
     open: Option<Open>,
 }
@@ -60,6 +67,7 @@ impl Session {
             channel,
             ticket,
             disks: HashMap::new(),
+            opened: 0,
             open: None,
         }
     }
@@ -295,7 +303,15 @@ impl Session {
         path: &[u8],
     ) -> io::Result<()> {
         self.open.as_ref().ok_or_else(not_open)?;
-        match OpenDisk::open(&self.peer, &self.ticket, request, path) {
+        if self.disks.len() >= MAX_DISKS {
+            return refuse(
+                sender,
+                operation,
+                &Refusal::new(FAILED, "too many open disks"),
+            );
+        }
+        self.opened = self.opened % MAX_HANDLES + 1;
+        match OpenDisk::open(&self.peer, self.opened, &self.ticket, request, path) {
             Ok((disk, reply)) => {
                 self.peer.note(Event::DiskOpened {
                     connection: self.peer.connection,
