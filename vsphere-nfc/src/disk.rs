@@ -39,7 +39,8 @@ pub use options::OpenOptions;
 /// calls fail, and the disk has to be opened again. When the host has no memory for a request, it is repeated in smaller
 /// ones.
 ///
-/// Callbacks run on threads of the connection. They must not use the disk: every call from there is refused.
+/// Callbacks run on threads of the connection. They must not use the disk: every call from there is refused. One that
+/// panics is reported, and the panic goes no further.
 ///
 /// Dropping it waits for requests in flight and closes it; [`close`](Self::close) does the same and tells failures.
 #[derive(Debug)]
@@ -103,7 +104,7 @@ impl RemoteDisk {
     /// # Errors
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for no sectors or parts of some,
     /// [`ErrorKind::OutOfRange`](crate::ErrorKind::OutOfRange) past the end; what the host reports; those of a
-    /// connection, if reconnecting does not help. `buf` is only changed by success.
+    /// connection, if reconnecting does not help. After a failure `buf` may be partly filled, with nothing but data.
     pub fn read_at(&self, start: Sector, buf: &mut [u8]) -> Result<()> {
         read::read_at(&self.core, start, buf)
     }

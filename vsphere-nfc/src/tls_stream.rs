@@ -162,3 +162,6 @@ fn take_pending(state: &mut ClientConnection, into: &mut Vec<u8>) -> io::Result<
 fn invalid_data(error: rustls::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
+
+#[cfg(test)]
+mod tests;

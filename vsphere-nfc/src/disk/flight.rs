@@ -1,6 +1,7 @@
 //! How many requests of callers are not done yet.
 
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -13,17 +14,13 @@ pub(super) fn is_callback() -> bool {
     CALLBACK.get()
 }
 
-/// Runs a caller's callback.
+/// Runs a caller's callback. Its panic goes no further: whoever else waits for the thread has nothing to do with it.
 pub(super) fn call_back(callback: impl FnOnce()) {
-    /// Also when it panics.
-    struct Reset(bool);
-    impl Drop for Reset {
-        fn drop(&mut self) {
-            CALLBACK.set(self.0);
-        }
+    let before = CALLBACK.replace(true);
+    if catch_unwind(AssertUnwindSafe(callback)).is_err() {
+        tracing::error!("a callback has panicked");
     }
-    let _reset = Reset(CALLBACK.replace(true));
-    callback();
+    CALLBACK.set(before);
 }
 
 #[derive(Default)]

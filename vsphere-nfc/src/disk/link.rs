@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use disk_units::{ByteLen, SectorCount};
 use parking_lot::Mutex;
@@ -13,6 +14,9 @@ use crate::error::ErrorKind;
 use crate::failure::Failure;
 use crate::session::Session;
 use crate::wire::aio::{FILE_TYPE_DISK, FileOpened, Geometry, MAX_PATH, OpenFile, Reply, Request};
+
+/// How long a host that could not be reached is left alone.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What does not change while a disk is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +125,8 @@ pub(super) struct Link {
     path: String,
     options: OpenOptions,
     state: Mutex<State>,
+    /// Why there was no new connection, and when.
+    unreachable: Mutex<Option<(Instant, Failure)>>,
 }
 
 enum State {
@@ -138,6 +144,7 @@ impl Link {
             path: path.to_owned(),
             options: options.clone(),
             state: Mutex::new(State::Open(Arc::new(open))),
+            unreachable: Mutex::default(),
         }
     }
 
@@ -151,14 +158,30 @@ impl Link {
         let Some(failure) = open.session.failure() else {
             return Ok(Arc::clone(open));
         };
-        tracing::warn!(path = %self.path, %failure, "connecting again");
-        let renewed = Arc::new(Open::dial(&*self.dial, &self.path, &self.options)?);
+        let renewed = Arc::new(self.dial_again(&failure)?);
         if renewed.shape != open.shape {
             *state = State::Lost(Failure::Changed);
             return Err(Failure::Changed);
         }
         *state = State::Open(Arc::clone(&renewed));
         Ok(renewed)
+    }
+
+    /// Connects again, unless that has failed just now: many requests may ask, one after another.
+    fn dial_again(&self, lost: &Failure) -> Result<Open, Failure> {
+        let mut unreachable = self.unreachable.lock();
+        if let Some((when, failure)) = &*unreachable
+            && when.elapsed() < PAUSE
+        {
+            return Err(failure.clone());
+        }
+        tracing::warn!(path = %self.path, failure = %lost, "connecting again");
+        let dialed = Open::dial(&*self.dial, &self.path, &self.options);
+        *unreachable = match &dialed {
+            Ok(_) => None,
+            Err(failure) => Some((Instant::now(), failure.clone())),
+        };
+        dialed
     }
 
     /// Fails if something was written over a connection that was lost.

@@ -1,9 +1,9 @@
 //! Reading.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
-use disk_units::{ByteLen, Sector};
+use disk_units::{ByteLen, Sector, SectorRange};
 use parking_lot::Mutex;
 
 use super::core::Core;
@@ -65,21 +65,59 @@ pub(super) fn submit<B>(
     });
 }
 
-/// What arrives comes through a buffer that the thread which receives may keep.
+/// No other thread may fill `buf`, so each piece comes in a buffer of its own; the budget limits how many there are.
 pub(super) fn read_at(core: &Arc<Core>, start: Sector, buf: &mut [u8]) -> Result<()> {
-    // Without the memory for it, if it is refused.
     let length = buf.len();
-    let outcome = core.range(start, length).and_then(|_| {
-        let (done, result) = one_shot();
-        begin(core, start, vec![0; length], |outcome, data| {
-            done(outcome.map(|()| data));
-        });
-        result()
-    });
-    let data =
-        outcome.map_err(|failure| failure.during(Operation::Read, core.place(start, length)))?;
-    buf.copy_from_slice(&data);
-    Ok(())
+    read_pieces(core, start, buf)
+        .map_err(|failure| failure.during(Operation::Read, core.place(start, length)))
+}
+
+type Arrived = (Piece, std::result::Result<(), Failure>, Vec<u8>);
+
+fn read_pieces(
+    core: &Arc<Core>,
+    start: Sector,
+    buf: &mut [u8],
+) -> std::result::Result<(), Failure> {
+    let offset = core.range(start, buf.len()).map(offset)?;
+    let (sender, arrived) = mpsc::channel::<Arrived>();
+    let mut outcome = Ok(());
+    let mut spare: Vec<Vec<u8>> = Vec::new();
+    let mut pieces = cut(offset, 0, buf.len(), core.request_size());
+    let mut in_flight = 0usize;
+    loop {
+        let next = if outcome.is_ok() { pieces.next() } else { None };
+        if let Some(piece) = next {
+            let mut data = spare.pop().unwrap_or_default();
+            data.resize(piece.range().len(), 0);
+            let sender = sender.clone();
+            fetch(core, piece.offset, data, move |result, data| {
+                // Whoever waits for it has not gone away.
+                let _ = sender.send((piece, result, data));
+            });
+            in_flight = in_flight.saturating_add(1);
+        } else if in_flight == 0 {
+            return outcome;
+        }
+        let waited = match next {
+            Some(_) => None,
+            None => arrived.recv().ok(),
+        };
+        for (piece, result, data) in waited.into_iter().chain(arrived.try_iter()) {
+            in_flight = in_flight.saturating_sub(1);
+            match (result, buf.get_mut(piece.range())) {
+                (Ok(()), Some(place)) => place.copy_from_slice(&data),
+                (Err(failure), _) if outcome.is_ok() => outcome = Err(failure),
+                _ => {}
+            }
+            spare.push(data);
+        }
+    }
+}
+
+/// Where a range within a disk begins, in bytes.
+fn offset(range: SectorRange) -> u64 {
+    range.start().byte_offset().map_or(u64::MAX, ByteLen::get)
 }
 
 fn begin<B, F>(core: &Arc<Core>, start: Sector, mut buf: B, done: F)
@@ -87,11 +125,19 @@ where
     B: AsMut<[u8]> + Send + 'static,
     F: FnOnce(std::result::Result<(), Failure>, B) + Send + 'static,
 {
-    let length = buf.as_mut().len();
-    if let Err(failure) = core.range(start, length) {
-        done(Err(failure), buf);
-        return;
+    match core.range(start, buf.as_mut().len()) {
+        Ok(range) => fetch(core, offset(range), buf, done),
+        Err(failure) => done(Err(failure), buf),
     }
+}
+
+/// Reads what was found to be within the disk.
+fn fetch<B, F>(core: &Arc<Core>, offset: u64, mut buf: B, done: F)
+where
+    B: AsMut<[u8]> + Send + 'static,
+    F: FnOnce(std::result::Result<(), Failure>, B) + Send + 'static,
+{
+    let length = buf.as_mut().len();
     core.flight.enter();
     let request = Arc::new(Request {
         core: Arc::clone(core),
@@ -101,8 +147,6 @@ where
         let request = Arc::clone(&request);
         move |failed| settle(&request, failed)
     });
-    // `range` has found it within the disk.
-    let offset = start.byte_offset().map_or(u64::MAX, ByteLen::get);
     for piece in cut(offset, 0, length, core.request_size()) {
         tally.begin();
         let done = Arc::clone(&tally);

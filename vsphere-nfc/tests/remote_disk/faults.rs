@@ -174,7 +174,7 @@ fn nothing_wrong_is_taken_for_data() {
 }
 
 #[test]
-fn a_failed_read_leaves_the_buffer_alone() {
+fn a_failed_request_leaves_the_buffer_alone() {
     let host = Host::new(1000).script(|connection, message| {
         if let Request::Io(io) = message.request {
             connection.send_part(message.operation, io, (0, 65536))?;

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
 use vsphere_nfc::wire::aio::{Direction, Kind, Reply, Request};
-use vsphere_nfc::{ErrorKind, Sector, SectorCount, SectorRange};
+use vsphere_nfc::{ErrorKind, RemoteDisk, Sector, SectorCount, SectorRange};
 
-use crate::host::{Host, Verdict, options, read};
+use crate::host::{Host, PATH, Verdict, options, read};
 
 /// A host that hangs up after so many bytes of the answers to reads, over each of its first `times` connections.
 fn host_that_hangs_up(bytes: usize, times: usize) -> Arc<Host> {
@@ -208,4 +208,32 @@ fn a_connection_lost_while_idle_is_made_again() {
         assert!(read(&disk, 0, 1000).unwrap() == host.data());
     }
     assert_eq!(host.dials(), 4);
+}
+
+/// A host that cannot be reached takes long to say so; sixteen requests do not wait for that sixteen times.
+#[test]
+fn lost_requests_dial_once() {
+    let host = host_that_hangs_up(0, 1);
+    let dialing = Arc::clone(&host);
+    let dials = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&dials);
+    let dial = move || {
+        if counted.fetch_add(1, Ordering::SeqCst) == 0 {
+            return dialing.dial();
+        }
+        let nobody = Host::new(8).script(|_, _| Ok(Verdict::HangUp));
+        Err(nobody.open(&options()).unwrap_err())
+    };
+    let disk = RemoteDisk::open(dial, PATH, &options()).unwrap();
+    let (sender, results) = mpsc::channel();
+    for number in 0..16 {
+        let sender = sender.clone();
+        disk.submit_read(Sector::new(number), vec![0; 512], move |result, _| {
+            sender.send(result).unwrap();
+        });
+    }
+    for result in results.iter().take(16) {
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::ConnectionLost);
+    }
+    assert_eq!(dials.load(Ordering::SeqCst), 2);
 }

@@ -190,6 +190,17 @@ fn callbacks_cannot_use_the_disk() {
 }
 
 #[test]
+fn a_callback_that_panics_harms_nobody_else() {
+    let host = Arc::new(Host::new(1000));
+    let disk = host.open(&options()).unwrap();
+    disk.submit_read(Sector::new(0), vec![0; 512], |_, _| panic!("on purpose"));
+    disk.wait().unwrap();
+    assert!(read(&disk, 0, 1000).unwrap() == host.data());
+    disk.close().unwrap();
+    assert_eq!((host.dials(), host.goodbyes()), (1, 1));
+}
+
+#[test]
 fn the_disk_database_and_what_is_allocated() {
     let host = Arc::new(Host::new(1000));
     host.data.lock().unwrap()[128 * 512..384 * 512].fill(0);
