@@ -9,6 +9,7 @@
 //!    └─ mutate      changes that keep a format's shape     mutate.rs
 //!   seeds           small disks to begin with              seeds.rs image.rs
 //!   nbd             a client of the NBD server             nbd.rs
+//!   nfc             messages and data of remote disks      nfc.rs
 //!   nfc_soap        answers of a vCenter or an ESXi host   nfc_soap.rs
 //!   sim             a client of the simulator             sim.rs
 //! ```
@@ -29,6 +30,7 @@ mod image;
 mod mend;
 mod mutate;
 pub mod nbd;
+pub mod nfc;
 pub mod nfc_soap;
 mod numbers;
 mod seeds;
