@@ -141,7 +141,7 @@ pub(crate) fn provide() -> Result<Vec<String>> {
         .map(|error| format!("vcsim ({error})"));
     let python = python::provide()
         .err()
-        .map(|error| format!("pyVmomi for Python ({error})"));
+        .map(|error| format!("pyVmomi and FastLZ for Python ({error})"));
     let missing: Vec<_> = programs
         .chain(samples)
         .chain(plugin)

@@ -1,4 +1,5 @@
-//! The Python that the tests of the simulator drive it with: a virtual environment with pyVmomi, in the target folder.
+//! The Python of the tests: a virtual environment in the target folder, with pyVmomi, which drives the simulator, and
+//! FastLZ, which the compression of the client is compared with.
 
 use std::path::PathBuf;
 
@@ -12,7 +13,8 @@ pub(crate) fn program() -> PathBuf {
 
 /// Makes the environment unless it is there and works.
 pub(crate) fn provide() -> Result {
-    let works_there = || works(command(program()).args(["-c", "import pyVmomi, pyVim.connect"]));
+    let works_there =
+        || works(command(program()).args(["-c", "import pyVmomi, pyVim.connect, fastlz"]));
     if works_there() {
         return Ok(());
     }
@@ -26,12 +28,14 @@ pub(crate) fn provide() -> Result {
             "install",
             "--quiet",
             "--disable-pip-version-check",
-            "--requirement",
         ])
-        .arg(root().join("vsphere-sim/tests/requirements.txt")))?;
+        .arg("--requirement")
+        .arg(root().join("vsphere-sim/tests/requirements.txt"))
+        .arg("--requirement")
+        .arg(root().join("vsphere-nfc/tests/requirements.txt")))?;
     if works_there() {
         Ok(())
     } else {
-        Err("pyVmomi is installed, and does not work".into())
+        Err("what is installed does not work".into())
     }
 }

@@ -49,6 +49,7 @@ pub(crate) fn set_environment<'a>(
         .env("VIXDISKLIB_TEST_LIBRARIES", &built.libraries)
         .env("VIXDISKLIB_TEST_NODE", node::folder())
         .env("VSPHERE_SIM_PYTHON", python::program())
+        .env("VSPHERE_NFC_PYTHON", python::program())
         // The safe API gives a new library after the last user of one is gone, and warns of that for VDDK; tests ask
         // on purpose what happens to open disks. And it keeps a rule that is only advice.
         .env("VIXDISKLIB_RULES_OFF", "init-after-exit,disk-is-open")

@@ -142,7 +142,7 @@ while True:
     sys.stdout.buffer.write(struct.pack('<I', len(theirs)) + theirs)
 ";
     // `cargo xtask test` makes it.
-    let python = std::env::var_os("VIXDISKLIB_TEST_PYTHON").unwrap_or("python3".into());
+    let python = std::env::var_os("VSPHERE_NFC_PYTHON").unwrap_or("python3".into());
     let found = Command::new(&python)
         .args(["-c", "import fastlz"])
         .stderr(Stdio::null())
