@@ -79,6 +79,34 @@ fn one_thread_reads_while_another_writes() {
     server.join().unwrap();
 }
 
+/// Records are numbered: what is encrypted first must be sent first.
+#[test]
+fn two_threads_may_write() {
+    let (stream, server) = session(|mut server| {
+        let mut all = vec![0; 2 * 2000 * 300];
+        server.read_exact(&mut all).unwrap();
+        all
+    });
+    thread::scope(|scope| {
+        for letter in [b'a', b'b'] {
+            let stream = &stream;
+            scope.spawn(move || {
+                for _ in 0..2000 {
+                    write_all(stream, &mut [IoSlice::new(&[letter; 300])]).unwrap();
+                }
+            });
+        }
+    });
+    let all = server.join().unwrap();
+    let pieces: Vec<_> = all.chunks(300).collect();
+    assert!(
+        pieces
+            .iter()
+            .all(|piece| piece.iter().all(|byte| *byte == piece[0]))
+    );
+    assert_eq!(pieces.iter().filter(|piece| piece[0] == b'a').count(), 2000);
+}
+
 /// A host takes one classic message from a record, and leaves what follows it there.
 #[test]
 fn every_write_is_a_record_of_its_own() {
