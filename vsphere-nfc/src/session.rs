@@ -143,15 +143,19 @@ impl Session {
 
     /// Closes the disk and the session, says goodbye, and waits until the thread that receives has ended. When the
     /// connection is broken nothing is said.
+    ///
+    /// Once the host has closed the disk everything is safe; it may hang up before the rest is said.
     pub(crate) fn close(&self, handle: u64) -> Result<(), Failure> {
         let close_file = Request::CloseFile(CloseFile {
             handle,
             long: false,
         });
-        let closed = self
-            .call_and_wait(&close_file, &[])
-            .and_then(|_| self.call_and_wait(&Request::CloseSession(CloseSession::Short), &[]))
-            .and_then(|_| handshake::say_goodbye(&*self.shared.stream));
+        let closed = self.call_and_wait(&close_file, &[]).map(drop);
+        if closed.is_ok()
+            && let Err(failure) = self.leave()
+        {
+            tracing::debug!(%failure, "the host ended the session first");
+        }
         self.shared.end(Failure::Closed);
         let reader = self.reader.lock().take();
         if let Some(reader) = reader {
@@ -159,6 +163,11 @@ impl Session {
             let _ = reader.join();
         }
         closed
+    }
+
+    fn leave(&self) -> Result<(), Failure> {
+        self.call_and_wait(&Request::CloseSession(CloseSession::Short), &[])?;
+        handshake::say_goodbye(&*self.shared.stream)
     }
 }
 
