@@ -71,7 +71,7 @@ impl<'a> Handshake<'a> {
     pub(super) fn run(mut self) -> io::Result<bool> {
         loop {
             let mut bytes = [0; FRAME];
-            self.channel.read_exact(&mut bytes)?;
+            self.channel.read_older(&mut bytes)?;
             let frame = Frame::decode(&bytes).map_err(io::Error::other)?;
             self.peer.message()?;
             self.peer.note(Event::Classic {
@@ -117,7 +117,7 @@ impl<'a> Handshake<'a> {
             }
             Frame::Connection { .. } => {
                 let mut names = vec![0; usize::try_from(frame.extra()).unwrap_or_default()];
-                self.channel.read_exact(&mut names)?;
+                self.channel.read_older_rest(&mut names)?;
                 Ok(Next::GoOn)
             }
             Frame::Features(_) | Frame::Ping => Ok(Next::GoOn),

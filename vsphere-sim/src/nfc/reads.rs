@@ -10,6 +10,7 @@ use vmdk_engine::Sector;
 use vsphere_nfc::Compression;
 use vsphere_nfc::wire::aio::{Direction, Io, Reply};
 
+use super::channel::room;
 use super::file::{FAILED, OpenDisk, refusal_of};
 use super::peer::Peer;
 use super::sender::Sender;
@@ -157,8 +158,10 @@ impl Shared {
         }
         for part in parts {
             let length = self.part.min(read.length - part);
-            let (data, packed) = (&mut buffers.data, &mut buffers.packed);
-            data.resize(length as usize, 0);
+            let (data, packed) = (
+                room(&mut buffers.data, length as usize),
+                &mut buffers.packed,
+            );
             let sector = Sector::new((read.offset + u64::from(part)) / 512);
             if let Err(error) = read.disk.disk.read_at(sector, data) {
                 let refusal = refusal_of(&error, "read");

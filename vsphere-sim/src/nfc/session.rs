@@ -11,7 +11,7 @@ use vsphere_nfc::wire::aio::{
 };
 
 use super::blocks;
-use super::channel::Channel;
+use super::channel::{Channel, room};
 use super::file::{FAILED, OpenDisk, Refusal};
 use super::peer::Peer;
 use super::reads::{Read, Readers};
@@ -97,15 +97,15 @@ impl Session {
             let mut header = [0; HEADER];
             self.channel.read_exact(&mut header)?;
             let header = Header::decode(&header).map_err(io::Error::other)?;
-            payload.resize(header.size as usize, 0);
-            self.channel.read_exact(&mut payload)?;
-            let request = Request::decode(header.kind, &payload).map_err(io::Error::other)?;
+            let payload = room(&mut payload, header.size as usize);
+            self.channel.read_exact(payload)?;
+            let request = Request::decode(header.kind, payload).map_err(io::Error::other)?;
             // It was bounded by its decoding.
-            extra.resize(request.extra() as usize, 0);
-            self.channel.read_exact(&mut extra)?;
+            let extra = room(&mut extra, request.extra() as usize);
+            self.channel.read_exact(extra)?;
             self.peer.message()?;
             self.interrupt(sender)?;
-            if let Next::End = self.carry_out(sender, &request, header.operation, &extra)? {
+            if let Next::End = self.carry_out(sender, &request, header.operation, extra)? {
                 return Ok(());
             }
         }

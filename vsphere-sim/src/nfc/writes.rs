@@ -11,6 +11,7 @@ use vmdk_engine::Sector;
 use vsphere_nfc::Compression;
 use vsphere_nfc::wire::aio::{Direction, Io, MAX_EXTRA, Reply};
 
+use super::channel::room;
 use super::file::{FAILED, OpenDisk, PERMISSION, Refusal, refusal_of};
 use super::peer::Peer;
 use super::sender::Sender;
@@ -246,7 +247,7 @@ fn carry_out(
     let bytes = if compression == Compression::None {
         extra
     } else {
-        data.resize(part.length as usize, 0);
+        let data = room(data, part.length as usize);
         let unpacked = compression.decompress(extra, data);
         unpacked.map_err(|error| Refusal::new(FAILED, error.to_string()))?;
         data
