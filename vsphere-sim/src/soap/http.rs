@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// The request line and the headers have at most so many bytes.
 const MAX_HEAD: usize = 16 << 10;
@@ -77,12 +77,17 @@ impl Reader {
         &mut self,
         stream: &mut (impl Read + Write),
     ) -> io::Result<Option<Result<Request, Response>>> {
+        let mut seen = 0;
         let head = loop {
-            match head(&self.received, self.max_body) {
-                Ok(Some(head)) => break head,
-                Ok(None) => {}
-                Err(response) => return Ok(Some(Err(response))),
+            // A head ends with a line; one that comes byte by byte is not parsed for each of them.
+            if self.received[seen..].contains(&b'\n') || self.received.len() >= MAX_HEAD {
+                match head(&self.received, self.max_body) {
+                    Ok(Some(head)) => break head,
+                    Ok(None) => {}
+                    Err(response) => return Ok(Some(Err(response))),
+                }
             }
+            seen = self.received.len();
             if !self.receive(stream)? {
                 return if self.received.is_empty() {
                     Ok(None)
@@ -113,14 +118,15 @@ impl Reader {
 
     /// Whether more came.
     fn receive(&mut self, stream: &mut impl Read) -> io::Result<bool> {
-        let mut piece = Zeroizing::new([0; PIECE]);
-        let count = match stream.read(&mut *piece) {
+        let mut piece = [0; PIECE];
+        let count = match stream.read(&mut piece) {
             Ok(count) => count,
             // Many clients close without saying so in TLS.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
             Err(error) => return Err(error),
         };
         self.received.extend_from_slice(&piece[..count]);
+        piece[..count].zeroize();
         Ok(count > 0)
     }
 }
