@@ -179,7 +179,9 @@ fn sources(target: &str) -> &'static str {
     match target {
         "nbd" => "vixdisklib/src/nbd",
         "nfc_soap" => "vsphere-nfc/src/soap",
-        "sim" => "vsphere-sim/src",
+        "nfc_wire" => "vsphere-nfc/src/wire",
+        "nfc_compress" => "vsphere-nfc/src/compress",
+        "sim" | "sim_text" => "vsphere-sim/src",
         _ => "vmdk-engine/src",
     }
 }

@@ -11,7 +11,8 @@
 //!   nbd             a client of the NBD server             nbd.rs
 //!   nfc             messages and data of remote disks      nfc.rs
 //!   nfc_soap        answers of a vCenter or an ESXi host   nfc_soap.rs
-//!   sim             a client of the simulator             sim.rs
+//!   sim             a client of the simulator              sim.rs
+//!   sim_text        what the simulator is told             sim_text.rs
 //! ```
 //!
 //! The fuzz targets and the ordinary test that replays their seeds call the same function, [`Target::run`]. A claim
@@ -35,6 +36,7 @@ pub mod nfc_soap;
 mod numbers;
 mod seeds;
 pub mod sim;
+pub mod sim_text;
 mod target;
 
 pub use files::Files;
