@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! cargo run --release --example dump_extents -- [--json] [--chunk SECTORS] [--libdir DIR] DISK.vmdk
+//! cargo run --release --example dump_extents -- --server NAME --user NAME --password-file FILE --thumbprint HEX --vm MOREF \
+//!     '[datastore1] vm/vm.vmdk'
 //! ```
 //!
 //! A chunk is a hole only if none of it holds data. With the embedded engine that is exact up to the last sector;
@@ -15,6 +17,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use common::remote::RemoteOptions;
 use vixdisklib::{ByteLen, ChunkSize, Extent, OpenFlags, SectorCount, SectorRange};
 
 /// Prints which parts of a virtual disk hold data.
@@ -30,9 +33,15 @@ struct Arguments {
     /// Use VDDK, or another library like it, from this folder instead of the embedded engine
     #[arg(long, value_name = "DIR")]
     libdir: Option<PathBuf>,
+    #[command(flatten)]
+    remote: RemoteOptions,
     /// The virtual disk
-    #[arg(value_name = "DISK.vmdk")]
-    disk: PathBuf,
+    #[arg(
+        value_name = "DISK.vmdk",
+        required_unless_present = "fcd",
+        conflicts_with = "fcd"
+    )]
+    disk: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -55,8 +64,10 @@ fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let chunk = ChunkSize::new(SectorCount::new(arguments.chunk))?;
-    let connection = common::connect(arguments.libdir.as_ref(), false)?;
-    let disk = connection.open_disk(&arguments.disk, OpenFlags::READ_ONLY)?;
+    let remote = &arguments.remote;
+    let library = common::library(arguments.libdir.as_ref(), false)?;
+    let connection = library.connect(remote.params()?, &remote.connect_options(true))?;
+    let disk = remote.open(&connection, arguments.disk.as_deref(), OpenFlags::READ_ONLY)?;
     let chunks = disk.chunks(SectorRange::whole(disk.capacity()), chunk)?;
     let out = BufWriter::new(io::stdout().lock());
     if arguments.json {

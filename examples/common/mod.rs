@@ -1,6 +1,9 @@
-//! What the examples share: finding the library, one line for an error, one for progress.
+//! What the examples share: finding the library and the server, one line for an error, one for progress.
 
 #![allow(dead_code, reason = "no example needs all of it")]
+
+pub(crate) mod remote;
+mod secrets;
 
 use std::error::Error;
 use std::io;
@@ -10,18 +13,25 @@ use std::process::ExitCode;
 use indicatif::ProgressBar;
 use vixdisklib::{Backend, Connection, Library, Progress};
 
+/// What can go wrong; its text names the option that can change it.
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// Starts the library in `libdir`, or the embedded engine; `statistics` has its calls counted.
+pub(crate) fn library(libdir: Option<&PathBuf>, statistics: bool) -> vixdisklib::Result<Library> {
+    let backend = match libdir {
+        Some(folder) => Backend::Library(folder.clone()),
+        None => Backend::Embedded,
+    };
+    Library::builder(backend).statistics(statistics).open()
+}
+
 /// Connects to the disks of this machine with the library in `libdir`, or with the embedded engine; `statistics` has its
 /// calls counted.
 pub(crate) fn connect(
     libdir: Option<&PathBuf>,
     statistics: bool,
 ) -> vixdisklib::Result<Connection> {
-    let backend = match libdir {
-        Some(folder) => Backend::Library(folder.clone()),
-        None => Backend::Embedded,
-    };
-    let library = Library::builder(backend).statistics(statistics).open()?;
-    library.connect_local()
+    library(libdir, statistics)?.connect_local()
 }
 
 /// An error, what caused it, and what is likely behind it, in one line.
@@ -42,7 +52,7 @@ pub(crate) fn explain(error: &(dyn Error + 'static)) -> String {
 }
 
 /// What the program ends with; an error is printed.
-pub(crate) fn exit_code(program: &str, result: Result<ExitCode, Box<dyn Error>>) -> ExitCode {
+pub(crate) fn exit_code(program: &str, result: Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
         // A reader that has seen enough, as in `... | head`, is none.
         let broken_pipe = error

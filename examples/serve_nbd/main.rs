@@ -14,7 +14,6 @@
 //!     folders     folders.rs     disks that are found when a client asks for them
 //!     layers      layers.rs      what lies between a disk and its clients
 //!   connect     connect.rs     the library, and the server that the disks are on
-//!     secrets     secrets.rs     passwords from files, descriptors and terminals
 //!   listeners   listeners.rs   where clients come from
 //!   announce    announce.rs    who is told where the server is: readers of the output, the pid file
 //!   run         run.rs         a command that lives as long as the server does
@@ -38,9 +37,7 @@ mod process;
 mod run;
 #[path = "../sample/mod.rs"]
 mod sample;
-mod secrets;
 
-use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
@@ -49,13 +46,11 @@ use clap::Parser;
 use vixdisklib::nbd::{Server, inherited_sockets};
 
 use announce::PidFile;
+use common::Result;
 use exports::Exports;
 use listeners::Listeners;
 use options::Options;
 use process::{Parent, Signals};
-
-/// What can go wrong; its text names the option that can change it.
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> ExitCode {
     let options = Options::parse();

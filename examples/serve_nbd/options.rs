@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::common::remote::RemoteOptions;
 use crate::layers::{Bitmap, Part};
 use clap::{ArgAction, Args, Parser};
 use vixdisklib::nbd::{Features, Limits};
-use vixdisklib::{Adapter, ByteLen, DiskKind, SectorCount, TransportModes};
+use vixdisklib::{Adapter, ByteLen, DiskKind, SectorCount};
 
 /// Serves virtual disks over NBD.
 ///
@@ -16,7 +17,7 @@ use vixdisklib::{Adapter, ByteLen, DiskKind, SectorCount, TransportModes};
 pub(crate) struct Options {
     /// Virtual disks; folders, whose disks are served by the names of their files; or wildcards, such as 'vm/web-*.vmdk',
     /// which are matched against the names that clients ask for
-    #[arg(value_name = "DISK")]
+    #[arg(value_name = "DISK", conflicts_with = "fcd")]
     pub(crate) disks: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) disk: DiskOptions,
@@ -129,7 +130,7 @@ pub(crate) struct DiskOptions {
 #[command(next_help_heading = "New disks")]
 pub(crate) struct CreateOptions {
     /// Create the disk before it is served; nothing may be there. The capacity is in bytes, or has K, M, G or T behind it
-    #[arg(long, value_name = "SIZE", value_parser = sectors, requires = "disks", conflicts_with = "read_only")]
+    #[arg(long, value_name = "SIZE", value_parser = sectors, requires = "disks", conflicts_with_all = ["read_only", "fcd"])]
     pub(crate) create: Option<SectorCount>,
     /// monolithicSparse, monolithicFlat, splitSparse, splitFlat, vmfsFlat, ...
     #[arg(
@@ -302,98 +303,6 @@ pub(crate) struct LibraryOptions {
     /// The configuration file that the library reads
     #[arg(long, value_name = "FILE", requires = "libdir")]
     pub(crate) config: Option<PathBuf>,
-}
-
-/// Disks on vCenter or ESXi; the names are those of VDDK.
-#[derive(Debug, Args)]
-#[command(
-    next_help_heading = "Disks of vCenter and ESXi (with VDDK; DISK is then as in '[datastore1] vm/vm.vmdk')"
-)]
-pub(crate) struct RemoteOptions {
-    /// The name or address of vCenter or ESXi
-    #[arg(long, value_name = "NAME")]
-    pub(crate) server: Option<String>,
-    /// The account there
-    #[arg(long, value_name = "NAME")]
-    pub(crate) user: Option<String>,
-    /// Its password is the first line of this file
-    #[arg(long, value_name = "FILE", group = "password")]
-    pub(crate) password_file: Option<PathBuf>,
-    /// Its password can be read from this descriptor, a file or a pipe
-    #[arg(long, value_name = "FD", group = "password")]
-    pub(crate) password_fd: Option<u32>,
-    /// Ask for its password at the terminal
-    #[arg(long, group = "password")]
-    pub(crate) password_prompt: bool,
-    /// The value of the cookie vmware_soap_session of a session that is logged in is the first line of this file
-    #[arg(long, value_name = "FILE", group = "cookie")]
-    pub(crate) cookie_file: Option<PathBuf>,
-    /// The same from a descriptor
-    #[arg(long, value_name = "FD", group = "cookie")]
-    pub(crate) cookie_fd: Option<u32>,
-    /// The SHA-1 or SHA-256 of the server's certificate: pairs of hex digits joined by colons
-    #[arg(long, value_name = "HEX")]
-    pub(crate) thumbprint: Option<String>,
-    /// The virtual machine by its reference, such as vm-16, or by its file: PATH.vmx?dcPath=DATACENTER&dsName=DATASTORE
-    #[arg(long, value_name = "MOREF")]
-    pub(crate) vm: Option<String>,
-    /// The snapshot of the virtual machine, such as snapshot-27
-    #[arg(long, value_name = "MOREF", requires = "vm")]
-    pub(crate) snapshot: Option<String>,
-    /// A first class disk by its id, instead of DISK
-    #[arg(long, value_name = "ID", requires = "datastore", conflicts_with_all = ["vm", "disks", "create"])]
-    pub(crate) fcd: Option<String>,
-    /// The reference of the datastore of the first class disk
-    #[arg(long, value_name = "MOREF", requires = "fcd")]
-    pub(crate) datastore: Option<String>,
-    /// A snapshot of the first class disk by its id
-    #[arg(long, value_name = "ID", requires = "fcd")]
-    pub(crate) fcd_snapshot: Option<String>,
-    /// Ways to the data, the preferred one first: file, san, hotadd, nbdssl, nbd, joined by colons
-    #[arg(
-        long,
-        value_name = "MODES",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub(crate) transports: TransportModes,
-    /// The port of the server; default: the library's
-    #[arg(long, value_name = "PORT")]
-    pub(crate) server_port: Option<u16>,
-    /// The port of the server for data; default: the library's
-    #[arg(long, value_name = "PORT")]
-    pub(crate) nfc_port: Option<u16>,
-    /// Compress data on its way by nbdssl: zlib, fastlz or skipz
-    #[arg(long, value_name = "METHOD", value_parser = ["zlib", "fastlz", "skipz"])]
-    pub(crate) compression: Option<String>,
-}
-
-impl RemoteOptions {
-    /// The first option that makes no sense without a server.
-    pub(crate) fn given(&self) -> Option<&'static str> {
-        let options = [
-            (self.user.is_some(), "--user"),
-            (self.has_password(), "--password-..."),
-            (self.has_cookie(), "--cookie-..."),
-            (self.thumbprint.is_some(), "--thumbprint"),
-            (self.vm.is_some(), "--vm"),
-            (self.fcd.is_some(), "--fcd"),
-            (self.server_port.is_some(), "--server-port"),
-            (self.nfc_port.is_some(), "--nfc-port"),
-        ];
-        options
-            .into_iter()
-            .find(|(given, _)| *given)
-            .map(|(_, name)| name)
-    }
-
-    pub(crate) fn has_password(&self) -> bool {
-        self.password_file.is_some() || self.password_fd.is_some() || self.password_prompt
-    }
-
-    pub(crate) fn has_cookie(&self) -> bool {
-        self.cookie_file.is_some() || self.cookie_fd.is_some()
-    }
 }
 
 /// Whom the process belongs to when everything is open.

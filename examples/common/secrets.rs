@@ -10,32 +10,24 @@ use rustix::termios::{
 use vixdisklib::Secret;
 use zeroize::Zeroizing;
 
-use crate::Result;
-use crate::options::RemoteOptions;
+use super::Result;
 
 /// Longer lines are no passwords.
 const LONGEST: usize = 4096;
 
-pub(crate) fn password(remote: &RemoteOptions) -> Result<Option<Secret>> {
-    if remote.password_prompt {
-        let line = prompt("Password: ").map_err(|error| {
-            format!("--password-prompt: {error}; without a terminal, use --password-file or --password-fd")
-        })?;
-        return Ok(Some(Secret::new(line)?));
-    }
-    let file = remote.password_file.as_deref();
-    read(
-        ("--password-file", file),
-        ("--password-fd", remote.password_fd),
-    )
+/// Asks for a password at the terminal; `option` wanted that.
+pub(crate) fn ask(option: &str) -> Result<Secret> {
+    let line = prompt("Password: ").map_err(|error| {
+        format!("{option}: {error}; without a terminal, use --password-file or --password-fd")
+    })?;
+    Ok(Secret::new(line)?)
 }
 
-pub(crate) fn cookie(remote: &RemoteOptions) -> Result<Option<Secret>> {
-    let file = remote.cookie_file.as_deref();
-    read(("--cookie-file", file), ("--cookie-fd", remote.cookie_fd))
-}
-
-fn read(file: (&str, Option<&Path>), descriptor: (&str, Option<u32>)) -> Result<Option<Secret>> {
+/// What the first of these options gives that is there: a file or a descriptor.
+pub(crate) fn read(
+    file: (&str, Option<&Path>),
+    descriptor: (&str, Option<u32>),
+) -> Result<Option<Secret>> {
     let (option, path) = match (file, descriptor) {
         ((option, Some(path)), _) => (option, path.to_owned()),
         (_, (option, Some(number))) => (option, format!("/dev/fd/{number}").into()),
