@@ -10,7 +10,8 @@ const BIN: &str = "VIXDISKLIB_TEST_BIN";
 const LIBDIR: &str = "VIXDISKLIB_TEST_LIBDIR";
 /// The folder of distributions with libraries for tests.
 const LIBRARIES: &str = "VIXDISKLIB_TEST_LIBRARIES";
-
+/// The simulator.
+const SIM: &str = "VIXDISKLIB_TEST_SIM";
 /// The folder of the example for Node.js.
 const NODE: &str = "VIXDISKLIB_TEST_NODE";
 
@@ -56,6 +57,12 @@ pub fn rule_check() -> PathBuf {
     existing(LIBRARIES, "rule-check/lib64/libvixDiskLib.so.8")
 }
 
+/// The program that simulates vSphere.
+#[must_use]
+pub fn simulator() -> PathBuf {
+    existing(SIM, "")
+}
+
 /// The example for Node.js, if the packages that it needs could be installed.
 #[must_use]
 pub fn node_program() -> Option<PathBuf> {
@@ -75,7 +82,11 @@ pub fn repository() -> &'static Path {
 fn existing(variable: &str, name: &str) -> PathBuf {
     let folder = env::var_os(variable)
         .unwrap_or_else(|| panic!("{variable} is not set: run `cargo xtask test`"));
-    let path = Path::new(&folder).join(name);
+    // Nothing joined would leave a slash behind.
+    let path = match name {
+        "" => PathBuf::from(folder),
+        name => Path::new(&folder).join(name),
+    };
     assert!(
         path.exists(),
         "{} does not exist: run `cargo xtask test`",

@@ -9,6 +9,7 @@
 //! | `VIXDISKLIB_TEST_LIBDIR` | our shared library laid out as a VDDK distribution: `lib64/`, `include/` |
 //! | `VIXDISKLIB_TEST_LIBRARIES` | distributions of libraries for tests: `rule-check/`, `vddk-6.7/` and so on |
 //! | `VIXDISKLIB_TEST_PLUGIN` | nbdkit's plug-in for VDDK; absent where it cannot be fetched |
+//! | `VIXDISKLIB_TEST_SIM` | the program `vsphere-sim` |
 //! | `VIXDISKLIB_TEST_NODE` | a copy of the example for Node.js, with the packages that it needs |
 //! | `VIXDISKLIB_SAMPLES` | public sample disks; `../shared/samples` beside the repository by default |
 //! | `VIXDISKLIB_PATH` | optional: a real VDDK, tried as one more back end |
@@ -22,6 +23,7 @@
 
 pub mod artefact;
 pub mod backend;
+pub mod backup;
 pub mod checksum;
 pub mod client;
 pub mod disk;
@@ -34,3 +36,4 @@ pub mod random;
 pub mod sample;
 pub mod server;
 pub mod session;
+pub mod vsphere;

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use conformance::artefact;
 use conformance::backend::Backend;
@@ -29,6 +29,11 @@ fn backends(folder: &Path) -> Vec<Backend> {
     all
 }
 
+/// The folder in which a backup is made.
+fn partial(target: &Path) -> PathBuf {
+    target.with_added_extension("partial")
+}
+
 #[test]
 fn every_kind_becomes_the_same_image() {
     if !need::have(&["qemu-img"]) {
@@ -48,7 +53,7 @@ fn every_kind_becomes_the_same_image() {
 
             // The same again, over an image that is full of something else.
             fs::write(&image, vec![0xEE; 30 << 20]).expect("there is room");
-            copy(&backend, &[], &disk, &image);
+            copy(&backend, &["--in-place"], &disk, &image);
             assert!(same_content(&raw, &image), "{kind:?} over another image");
             fs::remove_file(&image).expect("it is there");
         }
@@ -68,8 +73,13 @@ fn every_kind_goes_into_every_other() {
         for to in Kind::WRITABLE {
             let targets = tempfile::tempdir().expect("there is room");
             let target = to.create(targets.path(), BYTES);
-            for option in ["--target-is-zero", "--stats"] {
-                copy(&Backend::Embedded, &[option], &source, &target);
+            for option in ["--target-is-zero", "--verify"] {
+                copy(
+                    &Backend::Embedded,
+                    &["--in-place", option],
+                    &source,
+                    &target,
+                );
                 convert_to_raw(&target, &back);
                 assert!(same_content(&raw, &back), "{from:?} to {to:?} {option}");
             }
@@ -173,20 +183,38 @@ fn what_cannot_be_copied_to_is_refused_in_one_line() {
     fs::write(&areas, "0 65536\n12 monkeys\n").expect("there is room");
     let far = folder.path().join("far");
     fs::write(&far, format!("{} 512\n", 2 * BYTES)).expect("there is room");
-    let option = |file: &Path| vec!["--changed".to_owned(), file.display().to_string()];
+    let earlier = folder.path().join("earlier");
+    fs::copy(&raw, &earlier).expect("there is room");
+    let split = folder.path().join("split.vmdk");
+    fs::write(&split, "# Disk DescriptorFile\n").expect("there is room");
+    let option = |file: &Path| vec!["--changed-areas".to_owned(), file.display().to_string()];
+    let in_place = || vec!["--in-place".to_owned()];
     let image = folder.path().join("image");
     let cases = [
         (
-            vec![],
+            in_place(),
             &disk,
             &small,
             "the target has 81926 sectors, the source 81927",
         ),
-        (vec![], &disk, &long, "more than the disk"),
-        (vec![], &disk, &disk, "(hint: "),
+        (in_place(), &disk, &long, "more than the disk"),
+        (in_place(), &disk, &disk, "(hint: "),
+        (vec![], &disk, &long, "long\" is there already: remove it"),
         (vec![], &raw, &image, "content.raw"),
-        (option(&areas), &disk, &image, "line 2 of"),
-        (option(&far), &disk, &image, "an area begins behind"),
+        (option(&areas), &disk, &earlier, "areas: line 2 is not"),
+        (
+            option(&far),
+            &disk,
+            &earlier,
+            "an area begins behind the disk's",
+        ),
+        (
+            option(&far),
+            &disk,
+            &image,
+            "--changed-areas needs an earlier backup",
+        ),
+        (option(&areas), &disk, &split, "is a disk of several files"),
         (
             vec![],
             &disk,
@@ -201,6 +229,7 @@ fn what_cannot_be_copied_to_is_refused_in_one_line() {
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert_eq!(said.lines().count(), 1, "{said}");
         assert!(said.contains(words), "no {words:?} in {said}");
+        assert!(!partial(target).exists(), "nothing was begun");
     }
     let mut seventh = [0];
     File::open(&long)

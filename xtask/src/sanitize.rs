@@ -17,12 +17,13 @@ const SUITE: [&str; 6] = [
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// What the suite runs on; it starts no examples, which would take longer than the rest.
+/// What the suite runs on; it starts no examples and no simulator, which would take longer than the rest.
 fn build() -> Result<Artefacts> {
     let distribution = target().join("distribution");
     dist::make(&distribution)?;
     Ok(Artefacts {
         examples: target().join("release/examples"),
+        simulator: target().join("release/vsphere-sim"),
         distribution,
         libraries: libraries::build()?,
     })

@@ -45,6 +45,7 @@ pub(crate) fn set_environment<'a>(
     }
     runner
         .env("VIXDISKLIB_TEST_BIN", &built.examples)
+        .env("VIXDISKLIB_TEST_SIM", &built.simulator)
         .env("VIXDISKLIB_TEST_LIBDIR", &built.distribution)
         .env("VIXDISKLIB_TEST_LIBRARIES", &built.libraries)
         .env("VIXDISKLIB_TEST_NODE", node::folder())
