@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 
 use super::core::{Core, LEAST};
 use crate::failure::Failure;
+use crate::session::Done;
 
 /// A piece of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,14 +67,34 @@ impl Tally {
         })))
     }
 
-    /// A piece is about to be sent.
-    pub(super) fn begin(&self) {
+    /// Sends pieces. `send` fails if there is no connection, and then there is none for the pieces behind it either: they
+    /// fail likewise, so that whatever is done again is done for all of them.
+    pub(super) fn send(
+        self: &Arc<Self>,
+        pieces: impl Iterator<Item = Piece>,
+        send: impl Fn(Piece, Done<()>) -> Result<(), Failure>,
+    ) {
+        let mut unreachable: Option<Failure> = None;
+        for piece in pieces {
+            self.begin();
+            let tally = Arc::clone(self);
+            let sent = match &unreachable {
+                None => send(piece, Box::new(move |result| tally.end(piece, result))),
+                Some(failure) => Err(failure.clone()),
+            };
+            if let Err(failure) = sent {
+                self.end(piece, Err(failure.clone()));
+                unreachable = Some(failure);
+            }
+        }
+    }
+
+    fn begin(&self) {
         let mut count = self.0.lock();
         count.left = count.left.saturating_add(1);
     }
 
-    /// A piece is done.
-    pub(super) fn end(&self, piece: Piece, result: Result<(), Failure>) {
+    fn end(&self, piece: Piece, result: Result<(), Failure>) {
         if let Err(failure) = result {
             self.0.lock().failed.push((piece, failure));
         }

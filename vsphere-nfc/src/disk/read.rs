@@ -13,7 +13,7 @@ use super::recovery::recover;
 use crate::budget::Permit;
 use crate::error::{Operation, Result};
 use crate::failure::Failure;
-use crate::session::{Target, one_shot};
+use crate::session::{Done, Target, one_shot};
 use crate::wire::aio::Io;
 
 /// A caller's buffer and what to do with it in the end.
@@ -147,25 +147,13 @@ where
         let request = Arc::clone(&request);
         move |failed| settle(&request, failed)
     });
-    for piece in cut(offset, 0, length, core.request_size()) {
-        tally.begin();
-        let done = Arc::clone(&tally);
-        let sent = send(&request, piece, move |result| done.end(piece, result));
-        if let Err(failure) = sent {
-            // There is no connection, so there is none for the others either.
-            tally.end(piece, Err(failure));
-            break;
-        }
-    }
+    let pieces = cut(offset, 0, length, core.request_size());
+    tally.send(pieces, |piece, done| send(&request, piece, done));
     tally.all_sent();
 }
 
 /// Asks for a piece. If there is a connection, `done` hears of it.
-fn send(
-    request: &Arc<Request>,
-    piece: Piece,
-    done: impl FnOnce(std::result::Result<(), Failure>) + Send + 'static,
-) -> std::result::Result<(), Failure> {
+fn send(request: &Arc<Request>, piece: Piece, done: Done<()>) -> std::result::Result<(), Failure> {
     let core = &request.core;
     let open = core.link.current()?;
     let length = usize::try_from(piece.length).unwrap_or(usize::MAX);
@@ -183,17 +171,14 @@ fn send(
 }
 
 /// Where a piece goes.
-struct PieceTarget<F> {
+struct PieceTarget {
     request: Arc<Request>,
     piece: Piece,
     permit: Permit,
-    done: F,
+    done: Done<()>,
 }
 
-impl<F> Target for PieceTarget<F>
-where
-    F: FnOnce(std::result::Result<(), Failure>) + Send,
-{
+impl Target for PieceTarget {
     fn fill_part(
         &mut self,
         part: Range<u32>,

@@ -88,21 +88,8 @@ fn check(core: &Core, start: Sector, length: usize) -> std::result::Result<(), F
 fn send_all(core: &Core, start: Sector, data: &[u8], tally: &Arc<Tally>) {
     // `check` has found it within the disk.
     let offset = start.byte_offset().map_or(u64::MAX, ByteLen::get);
-    for piece in cut(offset, 0, data.len(), core.request_size()) {
-        tally.begin();
-        let done = Arc::clone(tally);
-        let sent = send(
-            core,
-            piece,
-            data,
-            Box::new(move |result| done.end(piece, result)),
-        );
-        if let Err(failure) = sent {
-            // There is no connection, so there is none for the others either.
-            tally.end(piece, Err(failure));
-            break;
-        }
-    }
+    let pieces = cut(offset, 0, data.len(), core.request_size());
+    tally.send(pieces, |piece, done| send(core, piece, data, done));
 }
 
 /// Sends a piece. If there is a connection, `done` hears of it.

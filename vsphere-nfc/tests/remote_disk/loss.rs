@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use vsphere_nfc::wire::aio::{Direction, Kind, Reply, Request};
 use vsphere_nfc::{ErrorKind, RemoteDisk, Sector, SectorCount, SectorRange};
@@ -251,4 +252,75 @@ fn lost_requests_dial_once() {
         assert_eq!(result.unwrap_err().kind(), ErrorKind::ConnectionLost);
     }
     assert_eq!(dials.load(Ordering::SeqCst), 2);
+}
+
+/// A disk whose second connection is lost while a callback keeps what is to be done again waiting, whose third is not
+/// let in, and whose fourth is served. The sender lets the callback return.
+fn disk_that_reconnects_late(refuse: Option<u32>) -> (Arc<Host>, RemoteDisk, mpsc::Sender<()>) {
+    let host = Host::new(1000).script(move |connection, message| {
+        match (connection.number, message.request) {
+            (0, Request::Io(_)) => return Ok(Verdict::HangUp),
+            (1, Request::Io(_)) => {
+                connection.answer(message)?;
+                return Ok(Verdict::HangUp);
+            }
+            (2, Request::OpenSession(_)) => match refuse {
+                Some(code) => connection.refuse(message.operation, code, "no")?,
+                None => return Ok(Verdict::HangUp),
+            },
+            _ => return Ok(Verdict::Serve),
+        }
+        Ok(Verdict::Served)
+    });
+    let options = options().writable(true).request_size(64 << 10);
+    let disk = host.open(&options).unwrap();
+    let (go_on, wait) = mpsc::channel::<()>();
+    let (begun, has_begun) = mpsc::channel();
+    disk.submit_read(Sector::new(0), vec![0; 512], move |result, _| {
+        begun.send(result).unwrap();
+        wait.recv().unwrap();
+    });
+    has_begun.recv().unwrap().unwrap();
+    // Until the second connection is known to be lost.
+    std::thread::sleep(Duration::from_millis(50));
+    (host, disk, go_on)
+}
+
+/// Longer than a host that could not be reached is left alone.
+const LATER: Duration = Duration::from_millis(1100);
+
+#[test]
+fn a_read_that_no_connection_took_comes_whole() {
+    for refuse in [None, Some(5)] {
+        let (host, disk, go_on) = disk_that_reconnects_late(refuse);
+        let (sender, results) = mpsc::channel();
+        disk.submit_read(
+            Sector::new(0),
+            vec![0xA5; 1000 * 512],
+            move |result, buf| {
+                sender.send((result, buf)).unwrap();
+            },
+        );
+        std::thread::sleep(LATER);
+        go_on.send(()).unwrap();
+        let (result, buf) = results.recv().unwrap();
+        result.unwrap();
+        assert!(buf == host.data());
+        assert_eq!(host.dials(), 4);
+    }
+}
+
+#[test]
+fn a_write_that_no_connection_took_goes_whole() {
+    let (host, disk, go_on) = disk_that_reconnects_late(Some(5));
+    let (sender, results) = mpsc::channel();
+    disk.submit_write(Sector::new(0), vec![7; 1000 * 512], move |result, _| {
+        sender.send(result).unwrap();
+    });
+    std::thread::sleep(LATER);
+    go_on.send(()).unwrap();
+    results.recv().unwrap().unwrap();
+    assert_eq!(host.dials(), 4);
+    disk.close().unwrap();
+    assert!(host.data() == [7; 1000 * 512]);
 }
