@@ -151,11 +151,11 @@ impl Link {
     /// A connection that works as far as known. A lost one is renewed; others wait meanwhile.
     pub(super) fn current(&self) -> Result<Arc<Open>, Failure> {
         let mut state = self.state.lock();
-        self.look(&mut state)?;
+        let lost = look(&mut state)?;
         let State::Open(open) = &*state else {
             return Err(Failure::Closed);
         };
-        let Some(failure) = open.session.failure() else {
+        let Some(failure) = lost else {
             return Ok(Arc::clone(open));
         };
         let renewed = Arc::new(self.dial_again(&failure)?);
@@ -186,44 +186,47 @@ impl Link {
 
     /// Fails if something was written over a connection that was lost.
     pub(super) fn lost_writes(&self) -> Result<(), Failure> {
-        self.look(&mut self.state.lock())
-    }
-
-    fn look(&self, state: &mut State) -> Result<(), Failure> {
-        if let State::Open(open) = state
-            && open.has_written()
-            && let Some(failure) = open.session.failure()
-        {
-            *state = State::Lost(Failure::WritesLost(Arc::new(failure)));
-        }
-        match state {
-            State::Open(_) => Ok(()),
-            State::Lost(failure) => Err(failure.clone()),
-            State::Closed => Err(Failure::Closed),
-        }
+        look(&mut self.state.lock()).map(drop)
     }
 
     /// Closes what is open; once. Nothing may be in flight.
     pub(super) fn close(&self) -> Result<(), Failure> {
         let mut state = self.state.lock();
-        let seen = self.look(&mut state);
-        let open = match std::mem::replace(&mut *state, State::Closed) {
-            State::Open(open) => open,
-            State::Lost(_) => return seen,
-            State::Closed => return Ok(()),
-        };
+        let seen = look(&mut state);
+        let before = std::mem::replace(&mut *state, State::Closed);
         drop(state);
-        if open.session.failure().is_some() {
-            // Nothing was written, so nothing is lost.
-            return Ok(());
+        match (before, seen) {
+            (State::Open(open), Ok(None)) => open.session.close(open.handle),
+            (State::Lost(failure), _) => Err(failure),
+            // Nothing was written over the lost connection, so nothing is lost.
+            _ => Ok(()),
         }
-        open.session.close(open.handle)
     }
 
-    /// Ends the connection at once.
+    /// Ends the connection at once, and lets no other be made.
     pub(super) fn abandon(&self) {
-        if let State::Open(open) = &*self.state.lock() {
+        let before = std::mem::replace(&mut *self.state.lock(), State::Closed);
+        if let State::Open(open) = before {
             open.session.end(Failure::Closed);
         }
     }
+}
+
+/// Why the connection was lost, if it was and another may take its place. If something was written over it, all is lost.
+fn look(state: &mut State) -> Result<Option<Failure>, Failure> {
+    let open = match state {
+        State::Open(open) => open,
+        State::Lost(failure) => return Err(failure.clone()),
+        State::Closed => return Err(Failure::Closed),
+    };
+    let Some(failure) = open.session.failure() else {
+        return Ok(None);
+    };
+    // Only after the end of the session is it certain that no more is written over it.
+    if !open.has_written() {
+        return Ok(Some(failure));
+    }
+    let failure = Failure::WritesLost(Arc::new(failure));
+    *state = State::Lost(failure.clone());
+    Err(failure)
 }
