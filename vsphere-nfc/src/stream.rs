@@ -1,7 +1,7 @@
 //! A connection as the disk protocol needs it: one thread reads it while others write.
 
 use std::fmt;
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, Read};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ impl ByteStream for TcpStream {
     }
 
     fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        Write::write_vectored(&mut &*self, slices)
+        send(self, slices)
     }
 
     fn set_timeouts(&self, read: Option<Duration>, write: Option<Duration>) -> io::Result<()> {
@@ -64,7 +64,7 @@ impl ByteStream for std::os::unix::net::UnixStream {
     }
 
     fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        Write::write_vectored(&mut &*self, slices)
+        send(self, slices)
     }
 
     fn set_timeouts(&self, read: Option<Duration>, write: Option<Duration>) -> io::Result<()> {
@@ -98,6 +98,25 @@ impl<S: ByteStream + ?Sized> ByteStream for Box<S> {
     fn shut_down(&self) {
         (**self).shut_down();
     }
+}
+
+/// Sends some of `slices` over a socket. A host that has hung up is an error and no signal: `SIGPIPE` ends programs that
+/// are not written in Rust, in which this may be a library.
+#[cfg(target_os = "linux")]
+fn send(socket: impl std::os::fd::AsFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+    let mut nothing_else = SendAncillaryBuffer::default();
+    Ok(sendmsg(
+        socket,
+        slices,
+        &mut nothing_else,
+        SendFlags::NOSIGNAL,
+    )?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn send(mut socket: impl io::Write, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    socket.write_vectored(slices)
 }
 
 /// Whether a call ended because its time was over.
@@ -139,4 +158,49 @@ pub(crate) fn write_all(
         }
     }
     Ok(())
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::net::TcpListener;
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    fn tcp() -> io::Result<(TcpStream, TcpStream)> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let ours = TcpStream::connect(listener.local_addr()?)?;
+        Ok((ours, listener.accept()?.0))
+    }
+
+    #[test]
+    fn a_host_that_hung_up_raises_no_signal() {
+        let raised = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register(signal_hook::consts::SIGPIPE, Arc::clone(&raised)).unwrap();
+        let (tcp, _host) = tcp().unwrap();
+        let (unix, _other_host) = UnixStream::pair().unwrap();
+        for stream in [Box::new(tcp) as Box<dyn ByteStream>, Box::new(unix)] {
+            stream.shut_down();
+            let mut slices = [IoSlice::new(b"a"), IoSlice::new(b"b")];
+            let error = write_all(&stream, &mut slices).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        }
+        assert!(!raised.load(Ordering::SeqCst));
+    }
+
+    #[test]
+    fn several_slices_go_out_in_order() {
+        let (ours, host) = tcp().unwrap();
+        let mut slices = [
+            IoSlice::new(b"one "),
+            IoSlice::new(b""),
+            IoSlice::new(b"two"),
+        ];
+        write_all(&ours, &mut slices).unwrap();
+        let mut got = [0; 7];
+        read_exact(&host, &mut got).unwrap();
+        assert_eq!(&got, b"one two");
+    }
 }
