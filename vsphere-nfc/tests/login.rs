@@ -4,6 +4,7 @@ mod support;
 
 use std::error::Error as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -224,6 +225,44 @@ fn a_clone_ticket_lets_in_once() {
     second.close().expect("logged out");
     first.close().expect("logged out");
     assert_eq!(server.count("Logout"), 2);
+}
+
+/// A server gives whoever it does not know a new cookie, which is good for a login only.
+#[test]
+fn a_late_answer_does_not_replace_the_cookie_of_a_new_login() {
+    let expired = |cookie: &str| {
+        let fault = "<soapenv:Fault><faultcode>ServerFaultCode</faultcode><faultstring/><detail>\
+            <NotAuthenticatedFault xmlns=\"urn:vim25\" xsi:type=\"NotAuthenticated\"/></detail></soapenv:Fault>";
+        let cookie = format!("Set-Cookie: vmware_soap_session={cookie}\r\n");
+        let answer = document("500 Internal Server Error", &cookie, &envelope(fault));
+        Answer::Raw(answer, usize::MAX, Duration::ZERO)
+    };
+    let calls = AtomicUsize::new(0);
+    let (asked, is_asked) = mpsc::channel();
+    let (go_on, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let server = Server::new(move |request| match request.method.as_str() {
+        "CurrentTime" => match calls.fetch_add(1, Ordering::SeqCst) {
+            0 => {
+                asked.send(()).expect("somebody waits");
+                wait.lock().expect("no panic").recv().expect("it goes on");
+                expired("late")
+            }
+            1 => expired("early"),
+            _ => usual(request),
+        },
+        _ => usual(request),
+    });
+    let host = Host::connect(server.options()).expect("a login");
+    thread::scope(|scope| {
+        let late = scope.spawn(|| host.keep_alive());
+        is_asked.recv().expect("the first call");
+        host.keep_alive().expect("a new login");
+        go_on.send(()).expect("the server waits");
+        late.join().expect("no panic").expect("the same new login");
+    });
+    assert_eq!(server.count("Login"), 2);
+    assert!(server.last("CurrentTime").has_cookie());
 }
 
 #[test]

@@ -80,13 +80,17 @@ pub(crate) struct Message {
     method: &'static str,
     text: WipedBytes,
     once: bool,
+    begins_session: bool,
 }
 
 impl Message {
     pub(crate) fn new(call: Call) -> Result<Self, IllegalText> {
-        let (method, once) = (call.method(), call.is_once());
-        let text = call.finish()?;
-        Ok(Self { method, text, once })
+        Ok(Self {
+            method: call.method(),
+            once: call.is_once(),
+            begins_session: call.begins_session(),
+            text: call.finish()?,
+        })
     }
 }
 
@@ -156,6 +160,17 @@ impl Client {
         *self.cookie.lock() = cookie.map(Arc::new);
     }
 
+    /// Takes over the cookie that an answer brought: that of a login always, any other only if the cookie is still the one
+    /// that the call was sent with. Servers give new cookies also to calls of sessions that have ended, and the answer to
+    /// such a call may come after a new login.
+    fn take_cookie(&self, message: &Message, sent: Option<&Arc<Secret>>, new: Secret) {
+        let mut cookie = self.cookie.lock();
+        let is_same = cookie.as_ref().map(Arc::as_ptr) == sent.map(Arc::as_ptr);
+        if message.begins_session || is_same {
+            *cookie = Some(Arc::new(new));
+        }
+    }
+
     /// Sends a call and gives the response to `read`.
     pub(crate) fn call<T>(
         &self,
@@ -180,8 +195,8 @@ impl Client {
             body: message.text.as_slice(),
         };
         let response = self.exchange(request, !message.once, limits)?;
-        if response.cookie.is_some() {
-            self.set_cookie(response.cookie);
+        if let Some(new) = response.cookie {
+            self.take_cookie(message, cookie.as_ref(), new);
         }
         let status = response.status;
         let body = response.body.as_slice();

@@ -27,6 +27,7 @@ pub(crate) struct Call {
     text: WipedBytes,
     illegal: Option<IllegalText>,
     once: bool,
+    begins_session: bool,
 }
 
 impl Call {
@@ -49,6 +50,7 @@ impl Call {
             text,
             illegal: None,
             once: false,
+            begins_session: false,
         };
         call.object("_this", this)
     }
@@ -65,6 +67,16 @@ impl Call {
 
     pub(crate) fn is_once(&self) -> bool {
         self.once
+    }
+
+    /// The call is a login: the answer brings the cookie of a new session.
+    pub(crate) fn login(mut self) -> Self {
+        self.begins_session = true;
+        self
+    }
+
+    pub(crate) fn begins_session(&self) -> bool {
+        self.begins_session
     }
 
     /// A reference to an object.

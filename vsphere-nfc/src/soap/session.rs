@@ -141,6 +141,7 @@ impl Session {
             Credentials::CloneTicket(ticket) => {
                 let call = Call::new("CloneSession", manager)
                     .text("cloneTicket", ticket.expose())
+                    .login()
                     .once();
                 let message = Message::new(call).map_err(CallError::from)?;
                 self.login.lock().session = Some(self.client.call(&message, user_session)?);
@@ -156,7 +157,8 @@ impl Session {
         };
         let call = Call::new("Login", &self.content.session_manager)
             .text("userName", user)
-            .text("password", password.expose());
+            .text("password", password.expose())
+            .login();
         let message = Message::new(call)?;
         login.session = Some(self.client.call(&message, user_session)?);
         login.count = login.count.wrapping_add(1);
