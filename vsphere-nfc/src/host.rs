@@ -68,6 +68,7 @@ pub use options::ConnectOptions;
 pub struct Host {
     session: Session,
     timeouts: Timeouts,
+    nfc_port: Option<u16>,
     nfc_service: Mutex<Option<ManagedObject>>,
     closed: bool,
 }
@@ -90,6 +91,7 @@ impl Host {
         let ConnectOptions {
             server,
             port,
+            nfc_port,
             credentials,
             trusted,
             timeouts,
@@ -108,6 +110,7 @@ impl Host {
         Ok(Self {
             session: Session::begin(client, credentials)?,
             timeouts,
+            nfc_port,
             nfc_service: Mutex::new(None),
             closed: false,
         })
@@ -173,7 +176,12 @@ impl Host {
     /// [`ErrorKind::VmNotFound`](crate::ErrorKind::VmNotFound),
     /// [`ErrorKind::PermissionDenied`](crate::ErrorKind::PermissionDenied), and those of any call.
     pub fn ticket(&self, vm: &ManagedObject, path: &str, access: Access) -> Result<Ticket> {
-        self.take_ticket(vm, path, access)
+        let taken = self.take_ticket(vm, path, access);
+        taken
+            .map(|ticket| Ticket {
+                port: self.nfc_port.unwrap_or(ticket.port),
+                ..ticket
+            })
             .map_err(|error| error.during(Operation::Ticket, format!("{path} of {vm}")))
     }
 

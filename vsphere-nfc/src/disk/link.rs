@@ -61,7 +61,8 @@ impl Open {
             .budget
             .clone()
             .unwrap_or_else(|| Budget::of_host(&dialed.host));
-        let (session, buffers) = Session::begin(dialed, &options.timeouts, options.buffer)?;
+        let (session, buffers) =
+            Session::begin(dialed, &options.timeouts, options.buffer, options.buffers)?;
         let open = Request::OpenFile(OpenFile {
             path: length,
             file_type: FILE_TYPE_DISK,

@@ -20,6 +20,7 @@ pub struct OpenOptions {
     pub(super) budget: Option<Arc<Budget>>,
     pub(super) request: u32,
     pub(super) buffer: u32,
+    pub(super) buffers: Option<u32>,
 }
 
 impl Default for OpenOptions {
@@ -40,6 +41,7 @@ impl OpenOptions {
             budget: None,
             request: 1 << 20,
             buffer: 2 << 20,
+            buffers: None,
         }
     }
 
@@ -92,6 +94,13 @@ impl OpenOptions {
     #[must_use]
     pub fn buffer_size(mut self, bytes: u32) -> Self {
         self.buffer = bytes;
+        self
+    }
+
+    /// How many buffers the host is asked for: 4 by default, and 1 if it refuses the smallest ones.
+    #[must_use]
+    pub fn buffer_count(mut self, count: u32) -> Self {
+        self.buffers = Some(count);
         self
     }
 

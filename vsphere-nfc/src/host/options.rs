@@ -26,6 +26,7 @@ const USUAL_PORT: u16 = 443;
 pub struct ConnectOptions {
     pub(super) server: String,
     pub(super) port: u16,
+    pub(super) nfc_port: Option<u16>,
     pub(super) credentials: Credentials,
     pub(super) trusted: TrustedCertificate,
     pub(super) timeouts: Timeouts,
@@ -37,6 +38,7 @@ impl ConnectOptions {
         Self {
             server: server.into(),
             port: USUAL_PORT,
+            nfc_port: None,
             credentials,
             trusted: TrustedCertificate::System,
             timeouts: Timeouts::default(),
@@ -46,6 +48,12 @@ impl ConnectOptions {
     /// Another port.
     pub fn port(mut self, port: u16) -> Self {
         self.port = port;
+        self
+    }
+
+    /// Another port of the hosts that have the disks than the one that their tickets name.
+    pub fn nfc_port(mut self, port: u16) -> Self {
+        self.nfc_port = Some(port);
         self
     }
 
@@ -68,6 +76,7 @@ impl fmt::Debug for ConnectOptions {
             .debug_struct("ConnectOptions")
             .field("server", &self.server)
             .field("port", &self.port)
+            .field("nfc_port", &self.nfc_port)
             .field("trusted", &self.trusted)
             .field("timeouts", &self.timeouts)
             .finish_non_exhaustive()

@@ -35,31 +35,38 @@ impl Buffers {
 }
 
 impl Session {
-    /// Shakes hands and begins a session, with the largest buffers that the host accepts, but none above `largest` bytes.
+    /// Shakes hands and begins a session, with the largest buffers that the host accepts, but none above `largest` bytes,
+    /// and as many as `count` says.
     pub(crate) fn begin(
         dialed: Dialed,
         timeouts: &Timeouts,
         largest: u32,
+        count: Option<u32>,
     ) -> Result<(Self, Buffers), Failure> {
         let Dialed { stream, tag, .. } = dialed;
         stream.set_timeouts(Some(timeouts.accept), Some(timeouts.write))?;
         handshake::shake_hands(&*stream, tag.as_deref())?;
         stream.set_timeouts(Some(tick(timeouts.read)), Some(timeouts.write))?;
         let session = Self::start(stream, timeouts.read)?;
-        let buffers = session.open_session(largest)?;
+        let buffers = session.open_session(largest, count)?;
         let options = Request::SetSocketOptions(SocketOptions::default());
         session.call_and_wait(&options, &[])?;
         session.call_and_wait(&Request::SetResourcePool(1), &[])?;
         Ok((session, buffers))
     }
 
-    fn open_session(&self, largest: u32) -> Result<Buffers, Failure> {
+    fn open_session(&self, largest: u32, count: Option<u32>) -> Result<Buffers, Failure> {
         let mut refused = None;
         let least = LADDER.last();
         for buffers in LADDER {
             if buffers.size > largest && Some(&buffers) != least {
                 continue;
             }
+            let count = count.filter(|_| Some(&buffers) != least);
+            let buffers = Buffers {
+                count: count.unwrap_or(buffers.count),
+                ..buffers
+            };
             let open = Request::OpenSession(OpenSession {
                 buffer_size: buffers.size,
                 buffer_count: buffers.count,
