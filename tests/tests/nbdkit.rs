@@ -83,7 +83,7 @@ fn every_function_of_the_plugin_is_found() {
         .filter_map(|line| line.split_once('='))
         .collect();
     assert_eq!(said.get("vddk_library_version"), Some(&"8"));
-    assert_eq!(said.get("vddk_transport_modes"), Some(&"file"));
+    assert_eq!(said.get("vddk_transport_modes"), Some(&"file:nbdssl:nbd"));
     let library = artefact::library();
     let library = library.canonicalize().expect("the library is there");
     assert_eq!(said.get("vddk_dll").map(Path::new), Some(library.as_path()));

@@ -318,20 +318,20 @@ fn at_terminal(wanted: &str, typed: &str, arguments: &[&str]) -> Value {
     serde_json::from_str(&printed).expect("JSON")
 }
 
-/// The engine has no servers, and so the password is all that is asked for.
+/// There is no such server, and so the password is all that is asked for.
 #[test]
 fn a_password_is_asked_for_at_the_terminal() {
     if !ready() {
         return;
     }
-    let remote = ["--server", "vc.example.com", "--user", "backup"];
+    let remote = ["--server", "vc.invalid", "--user", "backup"];
     let more = ["--vm", "vm-16", "--password-prompt", "-U", "-", "disk"];
     let arguments = [&remote[..], &more].concat();
     let ended = at_terminal("Password: ", r"geheim-4711\n", &arguments);
     let screen = ended["screen"].as_str().expect("text");
     assert_eq!(ended["status"], 1, "{screen}");
     assert!(screen.starts_with("Password: \r\nserve_nbd: "), "{screen}");
-    assert!(screen.contains("vc.example.com"), "{screen}");
+    assert!(screen.contains("vc.invalid"), "{screen}");
     assert!(!screen.contains("geheim"), "{screen}");
     assert_eq!(
         (&ended["echo"], &ended["echo_after"]),

@@ -65,6 +65,11 @@ impl ChunkQuery {
         self.range
     }
 
+    /// How long a chunk is.
+    pub(crate) fn chunk(self) -> SectorCount {
+        SectorCount::new(self.chunk)
+    }
+
     /// The runs of chunks that hold something, sorted, apart from each other.
     ///
     /// `extents` must lie in the query's range, in order. A chunk is listed as soon as one of its sectors is. Zeroes

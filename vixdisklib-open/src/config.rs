@@ -2,23 +2,49 @@
 //!
 //! A line is `name = value` or `name = "value"`; `#` begins a comment. Names are case-sensitive, and the last line with a
 //! name counts (source: Virtual Disk Programming Guide, "Initialize Virtual Disk API"; that blanks in a value want quotes
-//! is not insisted on). One name means something to a library for local disks, `vixDiskLib.transport.LogLevel`. All others
-//! are ignored: they set networks, caches and temporary folders, none of which this library has.
+//! is not insisted on). Known are `vixDiskLib.transport.LogLevel`, and of `vixDiskLib.nfc` and `vixDiskLib.nfcAio` how long
+//! hosts are waited for and the buffers that they are asked for. All others are ignored: they set caches and temporary
+//! folders, which this library does not have.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::time::Duration;
 
 use crate::log::Level;
 
 /// More than any such file has; nothing behind it is read.
 const LONGEST: u64 = 1 << 20;
 
+/// Bytes in which the size of buffers is given.
+const BUFFER_UNIT: u32 = 64 << 10;
+
+/// The most bytes of buffers that a host gives to one disk (source: release notes of VDDK 7.0.3).
+const MOST_BUFFERS: u32 = 16 << 20;
+
+/// What the file sets about networks. Where it says nothing, this library has its own usual values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Network {
+    /// For each reply before a disk is open.
+    pub(crate) accept: Option<Duration>,
+    /// For each answer of the management plane.
+    pub(crate) request: Option<Duration>,
+    /// For the next bytes of a reply.
+    pub(crate) read: Option<Duration>,
+    /// For the host to take the next bytes.
+    pub(crate) write: Option<Duration>,
+    /// The largest buffer that hosts are asked for, in bytes.
+    pub(crate) buffer_size: Option<u32>,
+    /// How many of them.
+    pub(crate) buffer_count: Option<u32>,
+}
+
 /// What the file sets.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Config {
     /// The least important lines that the caller wants to have.
     pub(crate) level: Level,
+    pub(crate) network: Network,
     /// What is wrong with the file. It is no reason not to go on.
     pub(crate) complaints: Vec<String>,
 }
@@ -48,17 +74,67 @@ impl Config {
                     .push(format!("line {number} has no equals sign, it is ignored"));
                 continue;
             };
-            if name.trim_end() == "vixDiskLib.transport.LogLevel" {
-                match value_of(value).parse().ok().and_then(Level::from_number) {
-                    Some(level) => config.level = level,
-                    None => config.complaints.push(format!(
-                        "line {number}: vixDiskLib.transport.LogLevel is from 0 to 6, the line is ignored"
-                    )),
-                }
+            if let Err(wanted) = config.set(name.trim_end(), value_of(value)) {
+                config.complaints.push(format!(
+                    "line {number}: {} {wanted}, the line is ignored",
+                    name.trim_end()
+                ));
             }
         }
+        config.check_buffers();
         config
     }
+
+    /// Takes one value, or says what it must be.
+    fn set(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
+        let network = &mut self.network;
+        match name {
+            "vixDiskLib.transport.LogLevel" => {
+                let level = value.parse().ok().and_then(Level::from_number);
+                self.level = level.ok_or("is from 0 to 6")?;
+            }
+            "vixDiskLib.nfc.AcceptTimeoutMs" => network.accept = Some(patience(value)?),
+            "vixDiskLib.nfc.RequestTimeoutMs" => network.request = Some(patience(value)?),
+            "vixDiskLib.nfc.ReadTimeoutMs" => network.read = Some(patience(value)?),
+            "vixDiskLib.nfc.WriteTimeoutMs" => network.write = Some(patience(value)?),
+            "vixDiskLib.nfcAio.Session.BufSizeIn64KB" => {
+                let units = value.parse().ok().filter(|units| (1..=32).contains(units));
+                let units: u32 = units.ok_or("is from 1 to 32")?;
+                network.buffer_size = Some(units * BUFFER_UNIT);
+            }
+            "vixDiskLib.nfcAio.Session.BufCount" => {
+                let count = value.parse().ok().filter(|count| (1..=256).contains(count));
+                network.buffer_count = Some(count.ok_or("is from 1 to 256")?);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Takes back sizes and numbers of buffers that no host would give together.
+    fn check_buffers(&mut self) {
+        let network = &mut self.network;
+        let (Some(size), Some(count)) = (network.buffer_size, network.buffer_count) else {
+            return;
+        };
+        if size * count > MOST_BUFFERS {
+            self.complaints.push(format!(
+                "{count} buffers of {size} bytes are more than the {MOST_BUFFERS} bytes that a disk gets; both are ignored"
+            ));
+            (network.buffer_size, network.buffer_count) = (None, None);
+        }
+    }
+}
+
+/// A time in milliseconds, up to a day.
+fn patience(value: &str) -> Result<Duration, &'static str> {
+    let millis = value
+        .parse()
+        .ok()
+        .filter(|millis| (1..=86_400_000).contains(millis));
+    millis
+        .map(Duration::from_millis)
+        .ok_or("is from 1 to 86400000")
 }
 
 /// The text of the file; what is not UTF-8 in it matters to nobody.

@@ -2,6 +2,7 @@
 
 mod exclusive;
 
+use std::ffi::CStr;
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,28 +10,14 @@ use std::sync::Arc;
 use disk_units::{Sector, SectorCount, SectorRange};
 use parking_lot::{RwLock, RwLockReadGuard};
 use vixdisklib_sys::VixError;
-use vmdk_engine::{ByteLen, Disk, DiskInfo, DiskKind, FileRange, MapExtent, OpenOptions, ZeroMode};
+use vmdk_engine::{ByteLen, Disk, DiskKind, FileRange, MapExtent, ZeroMode};
 
 use crate::blocks::ChunkQuery;
 use crate::error::Failure;
+use crate::medium::{self, Info, Medium};
+use crate::mode::Mode;
 use crate::progress;
 use crate::requests::{Requests, Ticket};
-
-/// How a disk is opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Mode {
-    pub(crate) writable: bool,
-    /// Open this link of the chain only, not its parents.
-    pub(crate) single_link: bool,
-}
-
-impl Mode {
-    fn options(self) -> OpenOptions {
-        OpenOptions::new()
-            .writable(self.writable)
-            .single_link(self.single_link)
-    }
-}
 
 /// A disk that a handle stands for.
 ///
@@ -48,26 +35,39 @@ pub(crate) struct OpenDisk {
 /// What a handle leads to.
 #[derive(Debug)]
 enum State {
-    Open(Disk),
+    Open(Medium),
     /// It was attached to a child, which has the engine now; or that has failed, and it waits to be closed.
     Spent(Option<Disk>),
     Closed,
 }
 
 impl State {
-    fn engine(&self) -> Result<&Disk, Failure> {
+    /// With an engine over files of this machine.
+    fn local(engine: Disk) -> Self {
+        Self::Open(Medium::Local(engine))
+    }
+
+    fn medium(&self) -> Result<&Medium, Failure> {
         match self {
-            Self::Open(engine) => Ok(engine),
+            Self::Open(medium) => Ok(medium),
             Self::Spent(_) | Self::Closed => Err(self.unusable()),
         }
     }
 
-    /// The engine, in whose place something else is left.
+    /// The engine of a local disk.
+    fn engine(&self) -> Result<&Disk, Failure> {
+        self.medium()?.local()
+    }
+
+    /// The engine of a local disk, in whose place something else is left.
     fn take(&mut self, left: Self) -> Result<Disk, Failure> {
         match mem::replace(self, left) {
-            Self::Open(engine) => Ok(engine),
+            Self::Open(Medium::Local(engine)) => Ok(engine),
             other => {
-                let failure = other.unusable();
+                let failure = match &other {
+                    Self::Open(_) => medium::local_only(),
+                    Self::Spent(_) | Self::Closed => other.unusable(),
+                };
                 *self = other;
                 Err(failure)
             }
@@ -88,26 +88,29 @@ impl State {
 }
 
 impl OpenDisk {
+    /// Opens a disk of this machine.
     pub(crate) fn open(path: &Path, mode: Mode) -> Result<Self, Failure> {
-        let engine =
-            Disk::open(path, &mode.options()).map_err(|error| Failure::engine(path, &error))?;
-        Ok(Self {
-            path: path.to_owned(),
-            mode,
-            capacity: engine.capacity(),
-            state: RwLock::new(State::Open(engine)),
-            requests: Arc::default(),
-        })
+        let medium = Medium::open_local(path, mode).map_err(|error| error.explain(path))?;
+        Ok(Self::new(path, mode, medium))
     }
 
-    /// Waits for what runs, makes everything durable and lets go of the files. Later calls on this disk fail.
+    pub(crate) fn new(path: &Path, mode: Mode, medium: Medium) -> Self {
+        Self {
+            path: path.to_owned(),
+            mode,
+            capacity: medium.capacity(),
+            state: RwLock::new(State::Open(medium)),
+            requests: Arc::default(),
+        }
+    }
+
+    /// Waits for what runs, makes everything durable and lets go of the disk. Later calls on it fail.
     pub(crate) fn close(&self) -> Result<(), Failure> {
         self.requests.wait();
         let state = mem::replace(&mut *self.state.write(), State::Closed);
         match state {
-            State::Open(engine) | State::Spent(Some(engine)) => {
-                engine.close().map_err(|error| self.explain(&error))
-            }
+            State::Open(medium) => medium.close().map_err(|error| error.explain(&self.path)),
+            State::Spent(Some(engine)) => engine.close().map_err(|error| self.explain(&error)),
             // The child closes it.
             State::Spent(None) => Ok(()),
             State::Closed => Err(state.unusable()),
@@ -118,8 +121,18 @@ impl OpenDisk {
         &self.path
     }
 
-    pub(crate) fn info(&self) -> Result<DiskInfo, Failure> {
-        self.with_engine(|engine| Ok(engine.info()))
+    pub(crate) fn info(&self) -> Result<Info, Failure> {
+        self.with_medium(Medium::info)
+    }
+
+    /// What VixDiskLib calls the way to the disk.
+    pub(crate) fn transport(&self) -> Result<&'static CStr, Failure> {
+        self.with_medium(|medium| Ok(medium.transport()))
+    }
+
+    /// The length that requests should have, and be aligned to, for best speed.
+    pub(crate) fn preferred_io(&self) -> Result<SectorCount, Failure> {
+        self.with_medium(|medium| Ok(medium.preferred_io()))
     }
 
     pub(crate) fn capacity(&self) -> SectorCount {
@@ -160,32 +173,54 @@ impl OpenDisk {
 
     /// Fills `buffer` with the sectors of `range`, which it is as long as.
     pub(crate) fn read(&self, range: SectorRange, buffer: &mut [u8]) -> Result<(), Failure> {
-        self.with_engine(|engine| {
-            engine
-                .read_at(range.start(), buffer)
-                .map_err(|error| self.explain(&error))
-        })
+        self.with_medium(|medium| medium.read_at(range.start(), buffer))
     }
 
     /// Writes `buffer`, which is as long as `range`, onto its sectors.
     pub(crate) fn write(&self, range: SectorRange, buffer: &[u8]) -> Result<(), Failure> {
-        self.with_engine(|engine| {
-            engine
-                .write_at(range.start(), buffer)
-                .map_err(|error| self.explain(&error))
+        self.with_medium(|medium| medium.write_at(range.start(), buffer))
+    }
+
+    /// Whether the disk answers requests by itself, and needs no thread that waits meanwhile.
+    pub(crate) fn answers_by_itself(&self) -> Result<bool, Failure> {
+        self.with_medium(|medium| Ok(medium.remote().is_some()))
+    }
+
+    /// Begins to read into `buffer` from a disk that answers by itself. `done` is called once, on some thread, and must not
+    /// block.
+    pub(crate) fn begin_read(
+        &self,
+        range: SectorRange,
+        buffer: impl AsMut<[u8]> + Send + 'static,
+        done: impl FnOnce(Result<(), Failure>) + Send + 'static,
+    ) -> Result<(), Failure> {
+        self.with_medium(|medium| {
+            let disk = medium.remote().ok_or_else(not_by_itself)?;
+            disk.submit_read(range.start(), buffer, done);
+            Ok(())
+        })
+    }
+
+    /// As [`begin_read`](Self::begin_read), to write `buffer`.
+    pub(crate) fn begin_write(
+        &self,
+        range: SectorRange,
+        buffer: impl AsRef<[u8]> + Send + 'static,
+        done: impl FnOnce(Result<(), Failure>) + Send + 'static,
+    ) -> Result<(), Failure> {
+        self.with_medium(|medium| {
+            let disk = medium.remote().ok_or_else(not_by_itself)?;
+            disk.submit_write(range.start(), buffer, done);
+            Ok(())
         })
     }
 
     pub(crate) fn write_zeroes(&self, range: SectorRange, mode: ZeroMode) -> Result<(), Failure> {
-        self.with_engine(|engine| {
-            engine
-                .write_zeroes(range, mode)
-                .map_err(|error| self.explain(&error))
-        })
+        self.with_medium(|medium| medium.write_zeroes(range, mode))
     }
 
     pub(crate) fn trim(&self, range: SectorRange) -> Result<(), Failure> {
-        self.with_engine(|engine| engine.trim(range).map_err(|error| self.explain(&error)))
+        self.with_medium(|medium| medium.trim(range))
     }
 
     /// Counts an asynchronous request in.
@@ -201,17 +236,12 @@ impl OpenDisk {
     /// Makes durable what was written before this call, asynchronous requests included.
     pub(crate) fn flush(&self) -> Result<(), Failure> {
         self.requests.wait();
-        self.with_engine(|engine| engine.flush().map_err(|error| self.explain(&error)))
+        self.with_medium(Medium::flush)
     }
 
     /// The runs of chunks that hold data, for `QueryAllocatedBlocks`.
     pub(crate) fn allocated(&self, query: ChunkQuery) -> Result<Vec<SectorRange>, Failure> {
-        self.with_engine(|engine| {
-            let is_alone = self.mode.single_link && !self.is_attached(engine);
-            query
-                .runs(engine.extents(query.range()), is_alone)
-                .map_err(|error| self.explain(&error))
-        })
+        self.with_medium(|medium| medium.allocated(query, self.mode.single_link))
     }
 
     /// The first extents of `range`, contiguous, at most `limit` of them.
@@ -220,39 +250,25 @@ impl OpenDisk {
         range: SectorRange,
         limit: usize,
     ) -> Result<Vec<MapExtent>, Failure> {
-        self.with_engine(|engine| {
-            engine
-                .extents(range)
-                .take(limit)
-                .collect::<Result<_, _>>()
-                .map_err(|error| self.explain(&error))
-        })
+        self.with_medium(|medium| medium.extents(range, limit))
     }
 
     /// The sectors at the front of `range` that lie in a file as they are.
     pub(crate) fn file_range(&self, range: SectorRange) -> Result<Option<FileRange>, Failure> {
-        self.with_engine(|engine| {
-            engine
-                .file_range(range)
-                .map_err(|error| self.explain(&error))
-        })
+        self.with_medium(|medium| medium.file_range(range))
     }
 
     pub(crate) fn metadata(&self, key: &str) -> Result<Option<String>, Failure> {
-        self.with_engine(|engine| Ok(engine.metadata(key)))
+        self.with_medium(|medium| medium.metadata(key))
     }
 
     pub(crate) fn metadata_keys(&self) -> Result<Vec<String>, Failure> {
-        self.with_engine(|engine| Ok(engine.metadata_keys()))
+        self.with_medium(Medium::metadata_keys)
     }
 
     /// Gives a metadata key a value, durably.
     pub(crate) fn set_metadata(&self, key: &str, value: &str) -> Result<(), Failure> {
-        self.with_engine(|engine| {
-            engine
-                .set_metadata(key, value)
-                .map_err(|error| self.explain(&error))
-        })
+        self.with_medium(|medium| medium.set_metadata(key, value))
     }
 
     /// How many bytes a clone of this kind takes at most; `None` means the kind of this disk.
@@ -280,6 +296,13 @@ impl OpenDisk {
         operation(self.shared()?.engine()?)
     }
 
+    fn with_medium<T>(
+        &self,
+        operation: impl FnOnce(&Medium) -> Result<T, medium::Error>,
+    ) -> Result<T, Failure> {
+        operation(self.shared()?.medium()?).map_err(|error| error.explain(&self.path))
+    }
+
     /// The state, for reading; waits for an operation that wants it alone, unless that runs on this very thread.
     fn shared(&self) -> Result<RwLockReadGuard<'_, State>, Failure> {
         if !progress::is_telling() {
@@ -299,4 +322,10 @@ impl OpenDisk {
     fn explain(&self, error: &vmdk_engine::Error) -> Failure {
         Failure::engine(&self.path, error)
     }
+}
+
+/// The failure of a request to a local disk that was taken for another one.
+#[cold]
+fn not_by_itself() -> Failure {
+    Failure::new(VixError::FAIL, "the disk does not answer by itself")
 }

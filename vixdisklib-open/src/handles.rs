@@ -79,22 +79,23 @@ impl<C, D> Handles<C, D> {
         self.disks.remove(&handle).map(|(_, disk)| disk)
     }
 
-    /// Forgets a connection together with the disks that were left open on it, and returns those; `None` if there
+    /// Forgets a connection together with the disks that were left open on it, and returns all that; `None` if there
     /// is no such connection.
-    pub(crate) fn remove_connection(&mut self, handle: Handle) -> Option<Vec<Arc<D>>> {
-        self.connections.remove(&handle)?;
+    pub(crate) fn remove_connection(&mut self, handle: Handle) -> Option<(Arc<C>, Vec<Arc<D>>)> {
+        let gone = self.connections.remove(&handle)?;
         let orphans = self
             .disks
             .extract_if(|_, (connection, _)| *connection == handle)
             .map(|(_, (_, disk))| disk)
             .collect();
-        Some(orphans)
+        Some((gone, orphans))
     }
 
-    /// Forgets everything and returns the disks that were left open.
-    pub(crate) fn clear(&mut self) -> Vec<Arc<D>> {
-        self.connections.clear();
-        self.disks.drain().map(|(_, (_, disk))| disk).collect()
+    /// Forgets everything and returns it.
+    pub(crate) fn clear(&mut self) -> (Vec<Arc<C>>, Vec<Arc<D>>) {
+        let connections = self.connections.drain().map(|(_, connection)| connection);
+        let disks = self.disks.drain().map(|(_, (_, disk))| disk);
+        (connections.collect(), disks.collect())
     }
 }
 
@@ -133,11 +134,11 @@ mod tests {
         let two = handles.add_connection(());
         handles.add_disk(one, 1).expect("connected");
         let kept = handles.add_disk(two, 2).expect("connected");
-        let orphans = handles.remove_connection(one).expect("there");
+        let (_, orphans) = handles.remove_connection(one).expect("there");
         assert_eq!(orphans, [Arc::new(1)]);
         assert_eq!(handles.add_disk(one, 3), Err(3));
         assert_eq!(handles.disk(kept), Some(Arc::new(2)));
-        assert_eq!(handles.clear(), [Arc::new(2)]);
+        assert_eq!(handles.clear(), (vec![Arc::new(())], vec![Arc::new(2)]));
         assert_eq!(handles.disk(kept), None);
     }
 }

@@ -1,4 +1,5 @@
-//! VixDiskLib's C ABI over an open engine: virtual disks (VMDK) on local file systems, without VMware's library.
+//! VixDiskLib's C ABI over an open engine: virtual disks (VMDK) on local file systems, and on vCenter and ESXi servers over
+//! the network, without VMware's library.
 //!
 //! The crate offers [`TABLE`]: every function of VDDK 6.7 to 9.x as a pointer, with VDDK's rules; [`table_of`] gives the
 //! same as a library of another major version has it. Rust programs use it through the safe crate `vixdisklib`; the package in `cdylib/` exports it from a shared library
@@ -17,17 +18,25 @@
 //! blocks   allocation map in chunks
 //! config   the configuration file
 //! params   connection parameters, secrets wiped
+//! mode     how a disk is opened
+//! medium   what is behind an open disk: local files, or a disk on a host
+//! remote/  servers: logins, their disks, from NFC's errors to VixError
 //! error    from the engine's kinds to VixError
 //! lent     memory that callers borrow and give back
 //! ----------------------------------------------------------------------------
-//! vmdk-engine
+//! vmdk-engine, vsphere-nfc
 //! ```
 //!
 //! # What it does, and what it refuses
 //!
-//! All that VixDiskLib does with local disks, and the extensions of `vixDiskLibExt.h`. What is about a server is refused
-//! with `VIX_E_NOT_SUPPORTED` and a log line that says so: connecting to one, and `PrepareForAccess` and `EndAccess`, for
-//! local disks too, which need neither.
+//! All that VixDiskLib does with local disks, and the extensions of `vixDiskLibExt.h`.
+//!
+//! Of disks on servers it reads and writes those of virtual machines, of their snapshots, and first class disks that are
+//! attached to a machine, over `nbdssl` and `nbd`. Refused with `VIX_E_NOT_SUPPORTED` and a log line that says so are the
+//! transports `san` and `hotadd`, first class disks that are attached to none, logging in as the account of the process,
+//! connections to a datastore, and trimming; with `VIX_E_NOT_SUPPORTED_ON_REMOTE_OBJECT` what changes disks as a whole, such
+//! as `Create`, `Clone`, `Attach` or `Shrink`, and `WriteMetadata`. `PrepareForAccess` and `EndAccess` are for vCenter servers
+//! and refused for all others.
 //!
 //! # Where it is more lenient than VDDK
 //!
@@ -69,11 +78,23 @@
 //!   themselves.
 //! * `Attach` leaves the parent's handle for closing only, whether it succeeds or not: I/O there gives
 //!   `VIX_E_INVALID_HANDLE`. Before it was tried, because a handle is none or both are the same, nothing happens.
+//! * `ConnectEx` logs in at the server, so a wrong password or thumbprint fails there; whether machine and disk exist shows in
+//!   `Open`. Without a thumbprint, an authority of the operating system must have signed the server's certificate. A
+//!   thumbprint is a SHA-1 or SHA-256 digest.
+//! * Without a list of transports `nbdssl` is used, and `nbd`, which sends data in clear text, only if a list names it. The
+//!   first one that a host offers is taken.
+//! * With a snapshot, disks open for reading only. A first class disk is the one that the connection names, whatever the path.
+//! * `nfcHostPort` is the port of hosts instead of the one that the server names.
+//! * Of disks on servers, `GetMetadataKeys` lists those of the usual keys that the disk has, for a host cannot be asked for
+//!   all; `GetInfo` has the links that the server knows. What was written through a handle counts as allocated there.
+//!   `VixDiskLibExt_QueryExtents` is exact to 128 sectors, and `VixDiskLibExt_WriteZeroes` writes zeros.
 //! * Null log functions mean silence; VDDK writes a log file of its own. The function for panics is never called.
 //! * In the configuration file `vixDiskLib.transport.LogLevel` keeps lines back: 0 all but mistakes of this library, 1 all
-//!   but failures too, 2 all but warnings too, and from 3 on, which is the default, none. Other names are ignored, as there
-//!   is no network, no cache and no temporary file to set. A file that cannot be read is a warning in the log.
-//! * The library directory, a snapshot and a choice of transports have no effect.
+//!   but failures too, 2 all but warnings too, and from 3 on, which is the default, none. `vixDiskLib.nfc.AcceptTimeoutMs`,
+//!   `RequestTimeoutMs`, `ReadTimeoutMs` and `WriteTimeoutMs`, from 1 to 86400000, are how long servers are waited for;
+//!   `vixDiskLib.nfcAio.Session.BufSizeIn64KB` and `BufCount` are the most memory that a host is asked for. Other names are
+//!   ignored, as there is no cache and no temporary file to set. A file that cannot be read is a warning in the log.
+//! * The library directory has no effect; nor have a snapshot and a choice of transports for local disks.
 //!
 //! ```
 //! use std::ptr;
@@ -116,8 +137,11 @@ mod handles;
 mod lent;
 mod library;
 mod log;
+mod medium;
+mod mode;
 mod params;
 mod progress;
+mod remote;
 mod requests;
 mod table;
 mod workers;

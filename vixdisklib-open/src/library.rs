@@ -4,16 +4,21 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use disk_units::SectorRange;
 use parking_lot::{Mutex, RwLock};
 use vixdisklib_sys::VixError;
 
-use crate::config::Config;
-use crate::disk::{Mode, OpenDisk};
+use crate::config::{Config, Network};
+use crate::disk::OpenDisk;
 use crate::error::Failure;
 use crate::handles::{Handle, Handles};
 use crate::log::Log;
+use crate::medium::{self, Medium};
+use crate::mode::Mode;
 use crate::params::ConnectParams;
 use crate::progress;
+use crate::remote;
+use crate::requests::Finish;
 use crate::workers::{self, Refusal, Workers};
 
 /// The API versions that `InitEx` accepts, first and last: what callers of VDDK 6.0 to 9.1 ask for.
@@ -86,9 +91,10 @@ pub(crate) fn init(
             )
         }
         None => {
-            *current = Some((Arc::new(Library::new(major, version, log.clone())), 1));
+            let library = Library::new(major, version, log.clone(), config.network);
+            *current = Some((Arc::new(library), 1));
             let line = format!(
-                "vixdisklib-open {} as VDDK {major}, API version {version}: local disks",
+                "vixdisklib-open {} as VDDK {major}, API version {version}: disks of this machine, and of servers over nbdssl and nbd",
                 env!("CARGO_PKG_VERSION"),
             );
             (log, line, config.complaints)
@@ -160,13 +166,24 @@ pub(crate) fn refuse_in_callback() -> Result<(), Failure> {
     Ok(())
 }
 
-/// A connection. Disks of the local file system are all that there is to connect to.
+/// A connection: to the files of this machine, or to a server.
 #[derive(Debug)]
 pub(crate) struct Connection {
     /// Every disk opened through it is read-only, whatever the flags say.
-    pub(crate) read_only: bool,
+    read_only: bool,
     /// What the caller connected with.
     pub(crate) params: ConnectParams,
+    server: Option<remote::Connection>,
+}
+
+impl Connection {
+    /// Refuses what is possible with files of this machine only.
+    fn require_local(&self) -> Result<(), Failure> {
+        match self.server {
+            None => Ok(()),
+            Some(_) => Err(medium::local_only()),
+        }
+    }
 }
 
 /// Everything that lives from `InitEx` to `Exit`.
@@ -179,16 +196,18 @@ pub(crate) struct Library {
     log: Log,
     handles: RwLock<Handles<Connection, OpenDisk>>,
     workers: Workers,
+    network: Network,
 }
 
 impl Library {
-    fn new(major: u32, version: ApiVersion, log: Log) -> Self {
+    fn new(major: u32, version: ApiVersion, log: Log, network: Network) -> Self {
         Self {
             major,
             version: Mutex::new(version),
             log,
             handles: RwLock::default(),
             workers: Workers::default(),
+            network,
         }
     }
 
@@ -212,9 +231,27 @@ impl Library {
         &self.log
     }
 
-    pub(crate) fn connect(&self, connection: Connection) -> Result<Handle, Failure> {
-        connection.params.require_local()?;
-        Ok(self.handles.write().add_connection(connection))
+    /// What the configuration file sets about networks.
+    pub(crate) fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Connects to the server that the parameters name, if they name one.
+    pub(crate) fn connect(
+        &self,
+        params: ConnectParams,
+        read_only: bool,
+        request: remote::Request<'_>,
+    ) -> Result<Handle, Failure> {
+        let server = match params.is_local() {
+            true => None,
+            false => Some(remote::Connection::new(&params, request, &self.network)?),
+        };
+        Ok(self.handles.write().add_connection(Connection {
+            read_only,
+            params,
+            server,
+        }))
     }
 
     pub(crate) fn connection(&self, handle: Handle) -> Result<Arc<Connection>, Failure> {
@@ -222,9 +259,16 @@ impl Library {
         found.ok_or_else(no_connection)
     }
 
-    /// Refuses what changes disks through a connection that is for reading only.
+    /// Refuses a connection that is not to the files of this machine.
+    pub(crate) fn require_local(&self, connection: Handle) -> Result<(), Failure> {
+        self.connection(connection)?.require_local()
+    }
+
+    /// Refuses what changes disks of this machine through a connection that is for reading only.
     pub(crate) fn require_writable(&self, connection: Handle) -> Result<(), Failure> {
-        if self.connection(connection)?.read_only {
+        let connection = self.connection(connection)?;
+        connection.require_local()?;
+        if connection.read_only {
             return Err(Failure::new(
                 VixError::FILE_READ_ONLY,
                 "the connection is for reading only",
@@ -235,23 +279,37 @@ impl Library {
 
     /// Ends a connection. Disks left open on it are closed; the first failure of that is returned, all are logged.
     pub(crate) fn disconnect(&self, handle: Handle) -> Result<(), Failure> {
-        let orphans = self.handles.write().remove_connection(handle);
-        self.close_orphans(orphans.ok_or_else(no_connection)?, "VixDiskLib_Disconnect")
+        let removed = self.handles.write().remove_connection(handle);
+        // The connection is dropped last, and without a lock: it logs out.
+        let (_connection, orphans) = removed.ok_or_else(no_connection)?;
+        self.close_orphans(orphans, "VixDiskLib_Disconnect")
     }
 
+    /// Opens a disk. Which one may be clear without a path, for a connection to a server.
     pub(crate) fn open(
         &self,
-        connection: Handle,
-        path: &Path,
+        handle: Handle,
+        path: Option<&Path>,
         mode: Mode,
     ) -> Result<Handle, Failure> {
-        let read_only = self.connection(connection)?.read_only;
+        let connection = self.connection(handle)?;
+        let server = connection.server.as_ref();
+        let read_only =
+            connection.read_only || server.is_some_and(remote::Connection::is_read_only);
         let mode = Mode {
             writable: mode.writable && !read_only,
             ..mode
         };
-        let disk = OpenDisk::open(path, mode)?;
-        let added = self.handles.write().add_disk(connection, disk);
+        let disk = match (server, path) {
+            (Some(server), _) => {
+                let disk = server.open(path, mode, &self.log)?;
+                let path = Path::new(disk.path()).to_owned();
+                OpenDisk::new(&path, mode, Medium::Remote(disk))
+            }
+            (None, Some(path)) => OpenDisk::open(path, mode)?,
+            (None, None) => return Err(Failure::new(VixError::INVALID_ARG, "path is null")),
+        };
+        let added = self.handles.write().add_disk(handle, disk);
         added.or_else(|disk| {
             disk.close()?;
             Err(no_connection())
@@ -269,28 +327,67 @@ impl Library {
         removed.ok_or_else(no_disk)?.close()
     }
 
+    /// Reads into a buffer as long as `range`, and tells `finish` on one of the library's threads, exactly once; or refuses,
+    /// and never does.
+    pub(crate) fn submit_read(
+        &self,
+        disk: Arc<OpenDisk>,
+        range: SectorRange,
+        buffer: impl AsMut<[u8]> + Send + 'static,
+        finish: impl Finish,
+    ) -> Result<(), Failure> {
+        if !disk.answers_by_itself()? {
+            let mut buffer = buffer;
+            return self.submit(disk, move |disk| {
+                finish.finish(|| disk.read(range, buffer.as_mut()));
+            });
+        }
+        let done = self.completion(&disk, finish)?;
+        disk.begin_read(range, buffer, done)
+    }
+
+    /// Writes a buffer as long as `range`; else as [`submit_read`](Self::submit_read).
+    pub(crate) fn submit_write(
+        &self,
+        disk: Arc<OpenDisk>,
+        range: SectorRange,
+        data: impl AsRef<[u8]> + Send + 'static,
+        finish: impl Finish,
+    ) -> Result<(), Failure> {
+        if !disk.answers_by_itself()? {
+            return self.submit(disk, move |disk| {
+                finish.finish(|| disk.write(range, data.as_ref()));
+            });
+        }
+        let done = self.completion(&disk, finish)?;
+        disk.begin_write(range, data, done)
+    }
+
+    /// What a disk that answers by itself is to call: it leaves the rest to a thread of the library, as callbacks may take
+    /// their time, and use the disk.
+    fn completion(
+        &self,
+        disk: &OpenDisk,
+        finish: impl Finish,
+    ) -> Result<impl FnOnce(Result<(), Failure>) + Send + 'static, Failure> {
+        let completions = self.workers.completions().map_err(refused)?;
+        let ticket = disk.begin_request();
+        Ok(move |result| completions.push(ticket, move || finish.finish(|| result)))
+    }
+
     /// Runs `work` on one of the library's threads, exactly once, or refuses and never runs it.
-    pub(crate) fn submit(
+    fn submit(
         &self,
         disk: Arc<OpenDisk>,
         work: impl FnOnce(&OpenDisk) + Send + 'static,
     ) -> Result<(), Failure> {
         let ticket = disk.begin_request();
         let submitted = self.workers.submit(ticket, move || work(&disk));
-        submitted.map_err(|refusal| match refusal {
-            Refusal::Stopped => Failure::new(
-                VixError::DISK_NOINIT,
-                "VixDiskLib_Exit was called by another thread",
-            ),
-            Refusal::NoThread(error) => Failure::new(
-                VixError::OUT_OF_MEMORY,
-                format!("no thread for asynchronous requests could be started: {error}"),
-            ),
-        })
+        submitted.map_err(refused)
     }
 
     fn shut_down(&self) {
-        let orphans = self.handles.write().clear();
+        let (_connections, orphans) = self.handles.write().clear();
         // Each failure is in the log, and `VixDiskLib_Exit` has no way to return one.
         let _ = self.close_orphans(orphans, "VixDiskLib_Exit");
         self.workers.stop();
@@ -310,6 +407,20 @@ impl Library {
             }
         }
         result
+    }
+}
+
+/// Why no thread runs a request.
+fn refused(refusal: Refusal) -> Failure {
+    match refusal {
+        Refusal::Stopped => Failure::new(
+            VixError::DISK_NOINIT,
+            "VixDiskLib_Exit was called by another thread",
+        ),
+        Refusal::NoThread(error) => Failure::new(
+            VixError::OUT_OF_MEMORY,
+            format!("no thread for asynchronous requests could be started: {error}"),
+        ),
     }
 }
 

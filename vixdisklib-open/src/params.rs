@@ -3,10 +3,8 @@
 use std::ffi::{CStr, CString, c_char};
 use std::fmt;
 
-use vixdisklib_sys::{VixDiskLibCredType, VixDiskLibSpecType, VixError};
+use vixdisklib_sys::{VixDiskLibCredType, VixDiskLibSpecType};
 use zeroize::Zeroizing;
-
-use crate::error::Failure;
 
 /// A string that never shows up in a log or in `Debug` output, and is wiped when dropped.
 #[derive(Clone, PartialEq, Eq)]
@@ -95,17 +93,9 @@ impl Default for ConnectParams {
 }
 
 impl ConnectParams {
-    /// Refuses parameters that name anything but the local file system.
-    pub(crate) fn require_local(&self) -> Result<(), Failure> {
-        match self.remote_field() {
-            None => Ok(()),
-            Some(field) => Err(Failure::new(
-                VixError::NOT_SUPPORTED,
-                format!(
-                    "the parameters are for a remote disk ({field} is set); vixdisklib-open opens local disks only"
-                ),
-            )),
-        }
+    /// Whether they name nothing but the local file system.
+    pub(crate) fn is_local(&self) -> bool {
+        self.remote_field().is_none()
     }
 
     /// The first field, by its C name, that makes no sense for a local connection; `None` if the connection is local.

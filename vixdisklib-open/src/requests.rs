@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::error::Failure;
+
 /// Counts requests in and out.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
@@ -63,6 +65,12 @@ impl Requests {
             self.finished.wait(&mut state);
         }
     }
+}
+
+/// Who hears of the end of a request.
+pub(crate) trait Finish: Send + 'static {
+    /// Runs what is left to do of the request, and tells how it went. A panic in there must not get out.
+    fn finish(self, body: impl FnOnce() -> Result<(), Failure>);
 }
 
 /// One request in flight.

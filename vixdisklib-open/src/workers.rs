@@ -107,6 +107,15 @@ impl Workers {
         Ok(())
     }
 
+    /// A way to queue jobs from threads that must not wait, first starting the threads that run them.
+    pub(crate) fn completions(&self) -> Result<Completions, Refusal> {
+        self.ensure_threads().map_err(Refusal::NoThread)?;
+        if self.shared.queue.lock().stopped {
+            return Err(Refusal::Stopped);
+        }
+        Ok(Completions(Arc::clone(&self.shared)))
+    }
+
     /// Keeps the requests of one disk that come from now on in the queue, until the guard is dropped: on a thread they
     /// would wait for the disk too, and other disks for the thread.
     pub(crate) fn hold<'a>(&'a self, requests: &'a Requests) -> Hold<'a> {
@@ -177,6 +186,30 @@ impl Shared {
             }
             self.work.wait(&mut queue);
         }
+    }
+}
+
+/// Queues jobs without ever waiting. Callers' buffers bound how many there can be.
+pub(crate) struct Completions(Arc<Shared>);
+
+impl Completions {
+    /// Runs `work` exactly once, on a thread of the pool.
+    pub(crate) fn push(&self, ticket: Ticket, work: impl FnOnce() + Send + 'static) {
+        let mut queue = self.0.queue.lock();
+        if queue.stopped {
+            // A disk that is being closed while the pool is stopped. Whoever closes it waits for this.
+            drop(queue);
+            let outer = IS_WORKER.replace(true);
+            work();
+            IS_WORKER.set(outer);
+            return;
+        }
+        queue.jobs.push_back(Job {
+            ticket,
+            work: Box::new(work),
+        });
+        drop(queue);
+        self.0.work.notify_one();
     }
 }
 

@@ -398,11 +398,13 @@ fn connection_parameters_go_round() {
 }
 
 #[test]
-fn remote_connections_are_refused_without_a_word_of_the_password() {
+fn a_server_that_is_not_there_is_told_without_a_word_of_the_password() {
     let _session = Session::start();
     let params = VixDiskLibConnectParams {
         vmxSpec: c"moref=vm-16".as_ptr().cast_mut(),
-        serverName: c"vcenter.example".as_ptr().cast_mut(),
+        // Nobody listens at that port.
+        serverName: c"127.0.0.1".as_ptr().cast_mut(),
+        port: 1,
         credType: VixDiskLibCredType::VIXDISKLIB_CRED_UID,
         creds: VixDiskLibCreds {
             uid: VixDiskLibUidPasswdCreds {
@@ -423,19 +425,12 @@ fn remote_connections_are_refused_without_a_word_of_the_password() {
             &raw mut connection,
         )
     };
-    assert_eq!(code, VixError::NOT_SUPPORTED);
+    assert_eq!(code, VixError::HOST_NETWORK_CONN_REFUSED);
     assert!(connection.is_null());
-    assert_eq!(
-        logged(&["VixDiskLib_ConnectEx", "remote", "serverName"]).len(),
-        1
-    );
+    assert_eq!(logged(&["VixDiskLib_ConnectEx", "127.0.0.1"]).len(), 1);
     assert_eq!(logged(&["hunter2"]), []);
 
-    let (mut cleaned, mut remaining) = (7, 7);
     let cleanup = TABLE.cleanup.expect("there");
-    // SAFETY: complete parameters, and outputs of ours.
-    let code = unsafe { cleanup(&raw const params, &raw mut cleaned, &raw mut remaining) };
-    assert_eq!((code, cleaned, remaining), (VixError::NOT_SUPPORTED, 0, 0));
     // SAFETY: null means local, and nobody asks for counts.
     let code = unsafe { cleanup(ptr::null(), ptr::null_mut(), ptr::null_mut()) };
     assert_eq!(code, VixError::OK);

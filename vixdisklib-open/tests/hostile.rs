@@ -220,8 +220,8 @@ fn a_local_disk_needs_no_preparation() {
         };
         // SAFETY: complete parameters, and a string of ours.
         let code = unsafe { function(&raw const remote, c"backup".as_ptr()) };
-        assert_eq!(code, VixError::NOT_SUPPORTED, "{name}");
-        assert_eq!(logged(&[name, "serverName"]).len(), 1, "{name}");
+        assert_eq!(code, VixError::INVALID_ARG, "{name}");
+        assert_eq!(logged(&[name, "credType"]).len(), 1, "{name}");
         // SAFETY: null is answered with a code.
         assert_eq!(unsafe { function(null(), null()) }, VixError::INVALID_ARG);
     }

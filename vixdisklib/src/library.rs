@@ -59,7 +59,7 @@ pub enum Backend {
 /// use vixdisklib::Library;
 ///
 /// let library = Library::embedded()?;
-/// assert_eq!(library.transport_modes().to_string(), "file");
+/// assert_eq!(library.transport_modes().to_string(), "file:nbdssl:nbd");
 /// # Ok::<(), vixdisklib::Error>(())
 /// ```
 #[doc(alias = "VixDiskLib_Exit")]

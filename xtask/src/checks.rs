@@ -18,7 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("vixmntapi-sys", &["vixdisklib-sys"]),
     (
         "vixdisklib-open",
-        &["disk-units", "vixdisklib-sys", "vmdk-engine"],
+        &["disk-units", "vixdisklib-sys", "vmdk-engine", "vsphere-nfc"],
     ),
     (
         "vixdisklib-open-cdylib",

@@ -1,6 +1,7 @@
 //! The functions that callers give us to call.
 
 use std::ffi::{CString, c_int, c_void};
+use std::ptr;
 use std::sync::Arc;
 
 use vixdisklib_sys::va_list::call_with_text;
@@ -12,19 +13,50 @@ use super::pointer::null;
 use crate::error::Failure;
 use crate::log::Sink;
 
-/// Memory that a caller leaves to us until we call back.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct CallerMemory(pub(super) *mut u8);
+/// A buffer that a caller leaves to us until we call back, to be filled.
+#[derive(Debug)]
+pub(super) struct ReadBuffer(*mut [u8]);
 
 // SAFETY: by the contract of the asynchronous calls (Virtual Disk Programming Guide, asynchronous I/O) a buffer belongs
-// to the library from the submission to the callback, on whichever thread that is; we only move the address. Whoever
-// makes a reference of it says why that is right.
-unsafe impl Send for CallerMemory {}
+// to the library from the submission to the callback, on whichever thread that is.
+unsafe impl Send for ReadBuffer {}
 
-impl CallerMemory {
-    /// The address. A method, so that a closure captures this type and not the bare pointer in it.
-    pub(super) fn get(self) -> *mut u8 {
-        self.0
+impl ReadBuffer {
+    /// # Safety
+    /// `buffer` is not null, and nobody but the value made here uses its `length` bytes, which fit an `isize`, while that
+    /// lives.
+    pub(super) unsafe fn new(buffer: *mut u8, length: usize) -> Self {
+        Self(ptr::slice_from_raw_parts_mut(buffer, length))
+    }
+}
+
+impl AsMut<[u8]> for ReadBuffer {
+    fn as_mut(&mut self) -> &mut [u8] {
+        // SAFETY: the promise made to `new`, and the borrow of the only value that has the buffer. The memory comes from
+        // outside the language, so its bytes have values, whatever those.
+        unsafe { &mut *self.0 }
+    }
+}
+
+/// A buffer that a caller leaves to us until we call back, to be written.
+#[derive(Debug)]
+pub(super) struct WriteBuffer(*const [u8]);
+
+// SAFETY: as for `ReadBuffer`.
+unsafe impl Send for WriteBuffer {}
+
+impl WriteBuffer {
+    /// # Safety
+    /// `buffer` is not null, and nobody changes its `length` bytes, which fit an `isize`, while the value made here lives.
+    pub(super) unsafe fn new(buffer: *const u8, length: usize) -> Self {
+        Self(ptr::slice_from_raw_parts(buffer, length))
+    }
+}
+
+impl AsRef<[u8]> for WriteBuffer {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: the promise made to `new`.
+        unsafe { &*self.0 }
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) unsafe extern "C" fn check_repair(
         if repair {
             library.require_writable(connection)?;
         } else {
-            library.connection(connection)?;
+            library.require_local(connection)?;
         }
         check::check(&path, repair, library.log())
     })

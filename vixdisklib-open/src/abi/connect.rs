@@ -10,7 +10,8 @@ use super::params::read_params;
 use super::pointer;
 use crate::error::Failure;
 use crate::handles::Handle;
-use crate::library::{Connection, current, refuse_in_callback};
+use crate::library::{current, refuse_in_callback};
+use crate::remote;
 
 /// The handle in the pointer that a caller holds for a connection.
 pub(super) fn handle(connection: VixDiskLibConnection) -> Handle {
@@ -27,24 +28,33 @@ pub(crate) unsafe extern "C" fn connect(
 ) -> VixError {
     call("VixDiskLib_Connect", || {
         // SAFETY: the same contract is passed on.
-        unsafe { connect_to(params, false, connection) }
+        unsafe { connect_to(params, false, ptr::null(), ptr::null(), connection) }
     })
 }
 
-/// `VixDiskLib_ConnectEx`. For local disks a snapshot and a choice of transports have no meaning; they are ignored.
+/// `VixDiskLib_ConnectEx`. Logs in at a server. For local disks a snapshot and a choice of transports have no meaning; they
+/// are ignored.
 ///
 /// # Safety
 /// The contract of [`abi`](super).
 pub(crate) unsafe extern "C" fn connect_ex(
     params: *const VixDiskLibConnectParams,
     read_only: Bool,
-    _snapshot: *const c_char,
-    _transport_modes: *const c_char,
+    snapshot: *const c_char,
+    transport_modes: *const c_char,
     connection: *mut VixDiskLibConnection,
 ) -> VixError {
     call("VixDiskLib_ConnectEx", || {
         // SAFETY: the same contract is passed on.
-        unsafe { connect_to(params, read_only != 0, connection) }
+        unsafe {
+            connect_to(
+                params,
+                read_only != 0,
+                snapshot,
+                transport_modes,
+                connection,
+            )
+        }
     })
 }
 
@@ -53,6 +63,8 @@ pub(crate) unsafe extern "C" fn connect_ex(
 unsafe fn connect_to(
     params: *const VixDiskLibConnectParams,
     read_only: bool,
+    snapshot: *const c_char,
+    transport_modes: *const c_char,
     connection: *mut VixDiskLibConnection,
 ) -> Result<(), Failure> {
     // SAFETY: the contract of `abi`, for a pointer to a result.
@@ -61,7 +73,13 @@ unsafe fn connect_to(
     let library = current()?;
     // SAFETY: the contract of `abi`, for connection parameters.
     let params = unsafe { read_params(params) };
-    let handle = library.connect(Connection { read_only, params })?;
+    let request = remote::Request {
+        // SAFETY: the contract of `abi`, for a string.
+        snapshot: unsafe { pointer::optional_utf8(snapshot, "snapshotRef") }?,
+        // SAFETY: the contract of `abi`, for a string.
+        transports: unsafe { pointer::optional_utf8(transport_modes, "transportModes") }?,
+    };
+    let handle = library.connect(params, read_only, request)?;
     *output = ptr::without_provenance_mut(handle.address());
     Ok(())
 }
@@ -77,7 +95,7 @@ pub(crate) unsafe extern "C" fn disconnect(connection: VixDiskLibConnection) -> 
     })
 }
 
-/// `VixDiskLib_Cleanup`: local disks leave nothing behind that could be cleaned.
+/// `VixDiskLib_Cleanup`: neither local disks nor those over a network leave anything behind that could be cleaned.
 ///
 /// # Safety
 /// The contract of [`abi`](super).
@@ -95,6 +113,10 @@ pub(crate) unsafe extern "C" fn cleanup(
         }
         current()?;
         // SAFETY: the contract of `abi`, for connection parameters.
-        unsafe { read_params(params) }.require_local()
+        let params = unsafe { read_params(params) };
+        match params.is_local() {
+            true => Ok(()),
+            false => remote::check_cleanup(&params),
+        }
     })
 }

@@ -96,7 +96,7 @@ pub(crate) unsafe extern "C" fn clone(
         // SAFETY: the contract of `abi`, for creation parameters.
         let new = unsafe { new_disk(params, &library) }?;
         library.require_writable(connect::handle(to_connection))?;
-        library.connection(connect::handle(from_connection))?;
+        library.require_local(connect::handle(from_connection))?;
         let existing = if overwrite == 0 {
             Existing::Keep
         } else {

@@ -5,26 +5,29 @@ use std::mem::offset_of;
 use std::ptr;
 
 use vixdisklib_sys::{
-    VIXDISKLIB_FLAG_OPEN_COMPRESSION_MASK, VIXDISKLIB_FLAG_OPEN_READ_ONLY,
-    VIXDISKLIB_FLAG_OPEN_SINGLE_LINK, VixDiskLibAdapterType, VixDiskLibConnection,
-    VixDiskLibGeometry, VixDiskLibHandle, VixDiskLibInfo, VixError,
+    VIXDISKLIB_FLAG_OPEN_COMPRESSION_FASTLZ, VIXDISKLIB_FLAG_OPEN_COMPRESSION_MASK,
+    VIXDISKLIB_FLAG_OPEN_COMPRESSION_SKIPZ, VIXDISKLIB_FLAG_OPEN_COMPRESSION_ZLIB,
+    VIXDISKLIB_FLAG_OPEN_READ_ONLY, VIXDISKLIB_FLAG_OPEN_SINGLE_LINK, VixDiskLibAdapterType,
+    VixDiskLibConnection, VixDiskLibGeometry, VixDiskLibHandle, VixDiskLibInfo, VixError,
 };
-use vmdk_engine::{Adapter, DiskInfo, Geometry};
+use vmdk_engine::{Adapter, Geometry};
 
 use super::boundary::{boundary, call};
-use super::{connect, lifecycle, pointer};
-use crate::disk::Mode;
+use super::{connect, pointer};
 use crate::error::Failure;
 use crate::handles::Handle;
 use crate::lent::Lent;
 use crate::library::{current, refuse_in_callback};
+use crate::medium::Info;
+use crate::mode::{Compression, Mode};
 
 /// The handle in the pointer that a caller holds for a disk.
 pub(super) fn handle(disk: VixDiskLibHandle) -> Handle {
     Handle::from_address(disk.addr())
 }
 
-/// `VixDiskLib_Open`. Unknown flags are ignored, and so is one compression flag: there is no network to spare.
+/// `VixDiskLib_Open`. Unknown flags are ignored; for local disks so is one compression flag, as there is no network to spare.
+/// The path may be null for a first class disk, which the connection names.
 ///
 /// # Safety
 /// The contract of [`abi`](super).
@@ -39,7 +42,7 @@ pub(crate) unsafe extern "C" fn open(
         let output = unsafe { pointer::output(disk, "diskHandle") }?;
         let output = output.write(ptr::null_mut());
         // SAFETY: the contract of `abi`, for a string.
-        let path = unsafe { pointer::path_text(path, "path") }?;
+        let path = unsafe { pointer::optional_path(path) }?;
         if (flags & VIXDISKLIB_FLAG_OPEN_COMPRESSION_MASK).count_ones() > 1 {
             return Err(Failure::new(
                 VixError::INVALID_ARG,
@@ -49,11 +52,22 @@ pub(crate) unsafe extern "C" fn open(
         let mode = Mode {
             writable: flags & VIXDISKLIB_FLAG_OPEN_READ_ONLY == 0,
             single_link: flags & VIXDISKLIB_FLAG_OPEN_SINGLE_LINK != 0,
+            compression: compression(flags),
         };
-        let disk = current()?.open(connect::handle(connection), &path, mode)?;
+        let library = current()?;
+        let disk = library.open(connect::handle(connection), path.as_deref(), mode)?;
         *output = ptr::without_provenance_mut(disk.address());
         Ok(())
     })
+}
+
+fn compression(flags: u32) -> Compression {
+    match flags & VIXDISKLIB_FLAG_OPEN_COMPRESSION_MASK {
+        VIXDISKLIB_FLAG_OPEN_COMPRESSION_ZLIB => Compression::Zlib,
+        VIXDISKLIB_FLAG_OPEN_COMPRESSION_FASTLZ => Compression::FastLz,
+        VIXDISKLIB_FLAG_OPEN_COMPRESSION_SKIPZ => Compression::SkipZ,
+        _ => Compression::None,
+    }
 }
 
 /// `VixDiskLib_Close`. Waits for what other threads do with the disk. The handle dies whatever is returned.
@@ -67,7 +81,7 @@ pub(crate) unsafe extern "C" fn close(disk: VixDiskLibHandle) -> VixError {
     })
 }
 
-/// `VixDiskLib_GetTransportMode`: always `file`; null for what is no open disk.
+/// `VixDiskLib_GetTransportMode`: `file`, `nbdssl` or `nbd`; null for what is no open disk.
 ///
 /// # Safety
 /// None: the handle is looked up.
@@ -78,8 +92,9 @@ pub(crate) unsafe extern "C" fn get_transport_mode(disk: VixDiskLibHandle) -> *c
             Ok(library) => library,
             Err(_) => return ptr::null(),
         };
-        match library.disk(handle(disk)) {
-            Ok(_) => lifecycle::TRANSPORT_MODES.as_ptr(),
+        let disk = library.disk(handle(disk));
+        match disk.and_then(|disk| disk.transport()) {
+            Ok(name) => name.as_ptr(),
             Err(failure) => {
                 failure.report(NAME, library.log());
                 ptr::null()
@@ -138,7 +153,7 @@ pub(crate) unsafe extern "C" fn free_info(info: *mut VixDiskLibInfo) {
 }
 
 /// The first `length` bytes of the structure about a disk.
-fn info_block(capacity: u64, disk: DiskInfo, length: usize) -> InfoBlock {
+fn info_block(capacity: u64, disk: Info, length: usize) -> InfoBlock {
     let mut parent_hint = disk.parent_hint.map(c_text);
     let mut uuid = disk.uuid.map(c_text);
     let info = VixDiskLibInfo {

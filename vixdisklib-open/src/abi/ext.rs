@@ -126,10 +126,10 @@ pub(crate) unsafe extern "C" fn get_property(
         let output = unsafe { pointer::output(value, "value") }?;
         let disk = current()?.disk(handle(disk))?;
         let value = match property {
-            // Neither the engine nor the way to it locks a disk for a call.
+            // Neither the engine nor the way to it locks a disk for a call, and a connection takes many at a time.
             VixDiskLibExtProperty::VIXDISKLIBEXT_PROPERTY_PARALLEL_IO => 1,
             VixDiskLibExtProperty::VIXDISKLIBEXT_PROPERTY_PREFERRED_IO => {
-                disk.info()?.preferred_io.get()
+                disk.preferred_io()?.get()
             }
             VixDiskLibExtProperty(unknown) => {
                 return Err(Failure::note(

@@ -5,10 +5,13 @@ use std::ffi::c_void;
 use vixdisklib_sys::{VixDiskLibCompletionCB, VixDiskLibHandle, VixDiskLibSectorType, VixError};
 
 use super::boundary::{call, complete, submit};
-use super::callback::{CallerMemory, Completion};
+use super::callback::{Completion, ReadBuffer, WriteBuffer};
 use super::disk::handle;
 use super::pointer;
-use crate::library::{current, refuse_in_callback};
+use crate::error::Failure;
+use crate::library::{Library, current, refuse_in_callback};
+use crate::log::Log;
+use crate::requests::Finish;
 
 /// `VixDiskLib_Read`.
 ///
@@ -65,19 +68,12 @@ pub(crate) unsafe extern "C" fn read_async(
         let library = current()?;
         let disk = library.disk(handle(disk))?;
         let range = disk.range(start, count)?;
-        pointer::buffer_length(buffer, range, "readBuffer")?;
-        let completion = Completion::new(callback, data)?;
-        let buffer = CallerMemory(buffer);
-        let log = library.log().clone();
-        library.submit(disk, move |disk| {
-            let code = complete(NAME, &log, || {
-                // SAFETY: the contract of `abi`: the buffer stays the library's own until the callback, which
-                // comes last.
-                let buffer = unsafe { pointer::buffer_mut(buffer.get(), range, "readBuffer") }?;
-                disk.read(range, buffer)
-            });
-            completion.call(code);
-        })
+        let length = pointer::buffer_length(buffer, range, "readBuffer")?;
+        let finish = Finisher::new(NAME, &library, callback, data)?;
+        // SAFETY: the contract of `abi`: the buffer holds the sectors that are asked for, and stays the library's own until
+        // the callback, which comes last.
+        let buffer = unsafe { ReadBuffer::new(buffer, length) };
+        library.submit_read(disk, range, buffer, finish)
     })
 }
 
@@ -98,19 +94,42 @@ pub(crate) unsafe extern "C" fn write_async(
         let library = current()?;
         let disk = library.disk(handle(disk))?;
         let range = disk.writable_range(start, count)?;
-        pointer::buffer_length(buffer, range, "writeBuffer")?;
-        let completion = Completion::new(callback, data)?;
-        let buffer = CallerMemory(buffer.cast_mut());
-        let log = library.log().clone();
-        library.submit(disk, move |disk| {
-            let code = complete(NAME, &log, || {
-                // SAFETY: the contract of `abi`: nobody changes the buffer until the callback, which comes last.
-                let buffer = unsafe { pointer::buffer(buffer.get(), range, "writeBuffer") }?;
-                disk.write(range, buffer)
-            });
-            completion.call(code);
-        })
+        let length = pointer::buffer_length(buffer, range, "writeBuffer")?;
+        let finish = Finisher::new(NAME, &library, callback, data)?;
+        // SAFETY: the contract of `abi`: the buffer holds the sectors that are written, and nobody changes it until the
+        // callback, which comes last.
+        let buffer = unsafe { WriteBuffer::new(buffer, length) };
+        library.submit_write(disk, range, buffer, finish)
     })
+}
+
+/// Tells the owner of a request how it went.
+struct Finisher {
+    function: &'static str,
+    log: Log,
+    completion: Completion,
+}
+
+impl Finisher {
+    fn new(
+        function: &'static str,
+        library: &Library,
+        callback: VixDiskLibCompletionCB,
+        data: *mut c_void,
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            function,
+            log: library.log().clone(),
+            completion: Completion::new(callback, data)?,
+        })
+    }
+}
+
+impl Finish for Finisher {
+    fn finish(self, body: impl FnOnce() -> Result<(), Failure>) {
+        let code = complete(self.function, &self.log, body);
+        self.completion.call(code);
+    }
 }
 
 /// `VixDiskLib_Wait`.

@@ -12,8 +12,8 @@ use crate::lent::Lent;
 use crate::library::{self, ApiVersion};
 use crate::log::{Level, Log};
 
-/// What there is to reach a disk with, for `ListTransportModes` and for the mode of each disk.
-pub(super) const TRANSPORT_MODES: &CStr = c"file";
+/// What there is to reach a disk with, in the order of `ListTransportModes`.
+const TRANSPORT_MODES: &CStr = c"file:nbdssl:nbd";
 
 /// `VixDiskLib_InitEx`. The directory of libraries has no effect: there are none to look for. An empty name of
 /// a configuration file is as good as null.

@@ -123,6 +123,21 @@ pub(super) unsafe fn utf8<'a>(pointer: *const c_char, name: &str) -> Result<&'a 
     })
 }
 
+/// A string in UTF-8, or null.
+///
+/// # Safety
+/// As for [`text`].
+pub(super) unsafe fn optional_utf8<'a>(
+    pointer: *const c_char,
+    name: &str,
+) -> Result<Option<&'a str>, Failure> {
+    if pointer.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: the same promise is passed on.
+    unsafe { utf8(pointer, name) }.map(Some)
+}
+
 /// The path in a string that must be there.
 ///
 /// # Safety
@@ -130,6 +145,15 @@ pub(super) unsafe fn utf8<'a>(pointer: *const c_char, name: &str) -> Result<&'a 
 pub(super) unsafe fn path_text(pointer: *const c_char, name: &str) -> Result<PathBuf, Failure> {
     // SAFETY: the same promise is passed on.
     path(unsafe { text(pointer, name) }?)
+}
+
+/// The path in a string, or null.
+///
+/// # Safety
+/// As for [`text`].
+pub(super) unsafe fn optional_path(pointer: *const c_char) -> Result<Option<PathBuf>, Failure> {
+    // SAFETY: the same promise is passed on.
+    unsafe { optional_text(pointer) }.map(path).transpose()
 }
 
 /// The path that a string names. Relative ones are taken from the working directory, where VDDK wants absolute ones.

@@ -8,6 +8,7 @@ use vmdk_engine::{Disk, DiskKind};
 
 use super::{OpenDisk, State};
 use crate::error::Failure;
+use crate::medium::local_options;
 use crate::progress::{Listener, followed};
 use crate::workers::Workers;
 
@@ -18,7 +19,7 @@ impl OpenDisk {
             let result = followed(listener, |watcher| {
                 engine.shrink(watcher).map_err(|error| self.explain(&error))
             });
-            (State::Open(engine), result)
+            (State::local(engine), result)
         })
     }
 
@@ -34,7 +35,7 @@ impl OpenDisk {
                     .defragment(watcher)
                     .map_err(|error| self.explain(&error))
             });
-            (State::Open(engine), result)
+            (State::local(engine), result)
         })
     }
 
@@ -59,7 +60,7 @@ impl OpenDisk {
         self.exclusively(workers, |engine| {
             if !engine.is_writable() {
                 let result = make(&engine);
-                return (State::Open(engine), result);
+                return (State::local(engine), result);
             }
             if self.is_attached(&engine) {
                 let failure = Failure::new(
@@ -69,16 +70,16 @@ impl OpenDisk {
                         self.path
                     ),
                 );
-                return (State::Open(engine), Err(failure));
+                return (State::local(engine), Err(failure));
             }
             let engine = match self.reopened(engine, false) {
                 Ok(engine) => engine,
                 Err(failure) => return (State::Closed, Err(failure)),
             };
             match make(&engine) {
-                Ok(()) => (State::Open(engine), Ok(())),
+                Ok(()) => (State::local(engine), Ok(())),
                 Err(failure) => match self.reopened(engine, true) {
-                    Ok(engine) => (State::Open(engine), Err(failure)),
+                    Ok(engine) => (State::local(engine), Err(failure)),
                     Err(worse) => (State::Closed, Err(worse)),
                 },
             }
@@ -97,12 +98,12 @@ impl OpenDisk {
         let result = child.exclusively(workers, |engine| {
             let below = spent.take().expect("spent above, and taken once");
             match engine.attach(below) {
-                Ok(joined) => (State::Open(joined), Ok(())),
+                Ok(joined) => (State::local(joined), Ok(())),
                 Err(error) => {
                     let failure = child.explain(error.error());
                     let (engine, below) = error.into_disks();
                     spent = Some(below);
-                    (State::Open(engine), Err(failure))
+                    (State::local(engine), Err(failure))
                 }
             }
         });
@@ -150,7 +151,7 @@ impl OpenDisk {
         // The name that it was opened by may be relative, or a link, and lead to another disk by now.
         let path = engine.path().to_owned();
         engine.close().map_err(|error| self.explain(&error))?;
-        let options = self.mode.options().writable(writable);
+        let options = local_options(self.mode).writable(writable);
         Disk::open(path, &options).map_err(|error| self.explain(&error))
     }
 
@@ -188,7 +189,7 @@ mod tests {
     use vmdk_engine::{CreateOptions, unwatched};
 
     use super::*;
-    use crate::disk::Mode;
+    use crate::mode::Mode;
 
     #[test]
     fn a_panic_in_an_operation_closes_the_disk_and_harms_nothing_else() {

@@ -27,7 +27,7 @@ fn the_transport_is_the_one_that_was_chosen() {
     on_every_backend(|subject| {
         let (_folder, disk) = subject.disk(&pattern(8));
         let (modes, chosen) = match subject.release {
-            None => ("file", "file"),
+            None => ("file:nbdssl:nbd", "file"),
             Some(_) => ("file:san:hotadd:nbdssl:nbd", "nbdssl"),
         };
         assert_eq!(subject.library.transport_modes().to_string(), modes);
