@@ -28,6 +28,7 @@ pub(crate) struct OpenDisk {
     path: PathBuf,
     mode: Mode,
     capacity: SectorCount,
+    answers_by_itself: bool,
     state: RwLock<State>,
     requests: Arc<Requests>,
 }
@@ -99,6 +100,7 @@ impl OpenDisk {
             path: path.to_owned(),
             mode,
             capacity: medium.capacity(),
+            answers_by_itself: medium.remote().is_some(),
             state: RwLock::new(State::Open(medium)),
             requests: Arc::default(),
         }
@@ -182,8 +184,8 @@ impl OpenDisk {
     }
 
     /// Whether the disk answers requests by itself, and needs no thread that waits meanwhile.
-    pub(crate) fn answers_by_itself(&self) -> Result<bool, Failure> {
-        self.with_medium(|medium| Ok(medium.remote().is_some()))
+    pub(crate) fn answers_by_itself(&self) -> bool {
+        self.answers_by_itself
     }
 
     /// Begins to read into `buffer` from a disk that answers by itself. `done` is called once, on some thread, and must not

@@ -336,7 +336,7 @@ impl Library {
         buffer: impl AsMut<[u8]> + Send + 'static,
         finish: impl Finish,
     ) -> Result<(), Failure> {
-        if !disk.answers_by_itself()? {
+        if !disk.answers_by_itself() {
             let mut buffer = buffer;
             return self.submit(disk, move |disk| {
                 finish.finish(|| disk.read(range, buffer.as_mut()));
@@ -354,7 +354,7 @@ impl Library {
         data: impl AsRef<[u8]> + Send + 'static,
         finish: impl Finish,
     ) -> Result<(), Failure> {
-        if !disk.answers_by_itself()? {
+        if !disk.answers_by_itself() {
             return self.submit(disk, move |disk| {
                 finish.finish(|| disk.write(range, data.as_ref()));
             });

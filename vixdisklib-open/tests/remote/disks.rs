@@ -271,25 +271,29 @@ fn what_is_for_local_disks_is_refused() {
     let disk = open(connection, DB.as_ptr(), READ_WRITE).expect("opened");
     let remote = VixError::NOT_SUPPORTED_ON_REMOTE_OBJECT;
     let path = c"/tmp/no-such.vmdk".as_ptr();
-    let params = create_params(VixDiskLibDiskType::VIXDISKLIB_DISK_MONOLITHIC_SPARSE, 2048);
+    let kind = VixDiskLibDiskType::VIXDISKLIB_DISK_MONOLITHIC_SPARSE;
+    let params = create_params(kind, 2048);
     let local = connect();
     let mut needed = 0;
-    // SAFETY: handles are looked up, and the strings, structures and outputs are ours.
-    let codes = unsafe {
-        [
-            (TABLE.create)(connection, path, &raw const params, None, ptr::null_mut()),
-            TABLE.unlink.expect("there")(connection, DB.as_ptr()),
-            TABLE.grow.expect("there")(connection, DB.as_ptr(), 4096, 0, None, ptr::null_mut()),
-            TABLE.check_repair.expect("there")(connection, DB.as_ptr(), 0),
-            TABLE.shrink.expect("there")(disk, None, ptr::null_mut()),
-            TABLE.defragment.expect("there")(disk, None, ptr::null_mut()),
-            TABLE.create_child.expect("there")(
-                disk,
-                path,
-                VixDiskLibDiskType::VIXDISKLIB_DISK_MONOLITHIC_SPARSE,
-                None,
-                ptr::null_mut(),
-            ),
+    let codes = [
+        // SAFETY: handles are looked up, and the strings, structures and outputs are ours.
+        unsafe { (TABLE.create)(connection, path, &raw const params, None, ptr::null_mut()) },
+        // SAFETY: as above.
+        unsafe { TABLE.unlink.expect("there")(connection, DB.as_ptr()) },
+        // SAFETY: as above.
+        unsafe {
+            TABLE.grow.expect("there")(connection, DB.as_ptr(), 4096, 0, None, ptr::null_mut())
+        },
+        // SAFETY: as above.
+        unsafe { TABLE.check_repair.expect("there")(connection, DB.as_ptr(), 0) },
+        // SAFETY: as above.
+        unsafe { TABLE.shrink.expect("there")(disk, None, ptr::null_mut()) },
+        // SAFETY: as above.
+        unsafe { TABLE.defragment.expect("there")(disk, None, ptr::null_mut()) },
+        // SAFETY: as above.
+        unsafe { TABLE.create_child.expect("there")(disk, path, kind, None, ptr::null_mut()) },
+        // SAFETY: as above.
+        unsafe {
             TABLE.clone.expect("there")(
                 local,
                 path,
@@ -299,15 +303,13 @@ fn what_is_for_local_disks_is_refused() {
                 None,
                 ptr::null_mut(),
                 0,
-            ),
-            TABLE.space_needed_for_clone.expect("there")(
-                disk,
-                VixDiskLibDiskType::VIXDISKLIB_DISK_UNKNOWN,
-                &raw mut needed,
-            ),
-            TABLE.write_metadata.expect("there")(disk, c"key".as_ptr(), c"value".as_ptr()),
-        ]
-    };
+            )
+        },
+        // SAFETY: as above.
+        unsafe { TABLE.space_needed_for_clone.expect("there")(disk, kind, &raw mut needed) },
+        // SAFETY: as above.
+        unsafe { TABLE.write_metadata.expect("there")(disk, c"key".as_ptr(), c"value".as_ptr()) },
+    ];
     assert_eq!(codes, [remote; 10]);
     assert!(!logged(&["VixDiskLib_Shrink", "this machine only"]).is_empty());
     // SAFETY: handles are looked up.

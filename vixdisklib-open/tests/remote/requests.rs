@@ -84,12 +84,15 @@ fn what_is_written_asynchronously_arrives() {
     assert_eq!(sha256(&site.local("db/db.vmdk")), sha256(&content));
 }
 
+/// The code that it was called with, and those of waiting, reading and closing.
+type Found = (VixError, VixError, Result<Vec<u8>, VixError>, VixError);
+
 /// What a callback found when it used the disk.
 struct Inside {
     disk: Mutex<VixDiskLibHandle>,
     next: Callbacks,
     buffer: Mutex<Vec<u8>>,
-    found: Sender<(VixError, VixError, Result<Vec<u8>, VixError>, VixError)>,
+    found: Sender<Found>,
 }
 
 impl Inside {
