@@ -2,7 +2,7 @@
 
 use super::claims::Claim;
 use super::images::Images;
-use super::server::{Programs, Server};
+use super::server::{Layout, Programs, Server};
 
 /// One task, done by a client on each server in turn.
 pub(super) struct Contest {
@@ -12,6 +12,8 @@ pub(super) struct Contest {
     pub(super) bytes: Option<u64>,
     pub(super) ours: Server,
     pub(super) peers: Vec<Server>,
+    /// Where the client is what limits: a server that only answers.
+    pub(super) ceiling: Option<Server>,
     pub(super) claims: Vec<Claim>,
 }
 
@@ -33,8 +35,18 @@ impl Contest {
         matches!(self.task, Task::Start)
     }
 
+    /// Ours, the peers, and the one that only answers.
     pub(super) fn servers(&self) -> impl Iterator<Item = &Server> {
-        [&self.ours].into_iter().chain(&self.peers)
+        [&self.ours]
+            .into_iter()
+            .chain(&self.peers)
+            .chain(&self.ceiling)
+    }
+
+    /// With a server that only answers, as if it had this.
+    fn limited_by_client(mut self, layout: Layout) -> Self {
+        self.ceiling = Some(Server::answers(layout));
+        self
     }
 }
 
@@ -58,6 +70,7 @@ pub(super) fn all(images: &Images, programs: &Programs) -> Vec<Contest> {
             bytes,
             ours: servers.next().expect("ours is the first"),
             peers: servers.collect(),
+            ceiling: None,
             claims: claims.to_vec(),
         }
     };
@@ -89,13 +102,14 @@ pub(super) fn all(images: &Images, programs: &Programs) -> Vec<Contest> {
         &claims,
     ));
     for (text, bytes) in [("256 KiB", 256 << 10), ("2 MiB", 2 << 20)] {
-        contests.push(read(
+        let contest = read(
             &format!("nbdcopy to null, 4 connections, {text}"),
             &format!("nbdcopy --connections=4 --request-size={bytes} {{uri}} null:"),
             Some(size),
             on_sparse(),
             &[Claim::time(4, 0, 7.0, 12.0), Claim::time(5, 1, 1.0, 1.5)],
-        ));
+        );
+        contests.push(contest.limited_by_client(images.layout()));
     }
     contests.push(read(
         "nbdcopy --no-extents to null, 4 connections, 2 MiB, flat",
@@ -135,21 +149,21 @@ pub(super) fn all(images: &Images, programs: &Programs) -> Vec<Contest> {
         ]
     };
     let many = [Claim::time(9, 0, 1.2, 1.5), Claim::time(9, 1, 10.0, 15.0)];
-    contests.push(read(
-        "lean client, random 4 KiB, 32 in flight",
-        &lean("random 4096 32 100000"),
-        None,
-        nbdkit_first(),
-        &many,
-    ));
-    contests.push(read(
-        "fio, random 4 KiB, 32 in flight",
-        "fio --name=random --ioengine=nbd --uri={uri} --rw=randread --bs=4k --iodepth=32 --io_size=200m \
-         --norandommap --randrepeat=1",
-        None,
-        nbdkit_first(),
-        &many,
-    ));
+    for (name, line) in [
+        (
+            "lean client, random 4 KiB, 32 in flight",
+            lean("random 4096 32 100000"),
+        ),
+        (
+            "fio, random 4 KiB, 32 in flight",
+            "fio --name=random --ioengine=nbd --uri={uri} --rw=randread --bs=4k --iodepth=32 --io_size=200m \
+             --norandommap --randrepeat=1"
+                .to_owned(),
+        ),
+    ] {
+        let contest = read(name, &line, None, nbdkit_first(), &many);
+        contests.push(contest.limited_by_client(images.layout()));
+    }
     contests.push(read(
         "lean client, random 4 KiB, one at a time",
         &lean("random 4096 1 20000"),
@@ -186,6 +200,7 @@ pub(super) fn all(images: &Images, programs: &Programs) -> Vec<Contest> {
         bytes: None,
         ours: Server::ours(&sparse),
         peers: vec![Server::qemu(&sparse, "vmdk"), Server::nbdkit(&raw)],
+        ceiling: None,
         claims: vec![Claim::time(22, 0, 1.0, 2.0), Claim::time(22, 1, 1.0, 2.0)],
     });
     contests
@@ -220,6 +235,7 @@ fn writing(images: &Images, programs: &Programs) -> Vec<Contest> {
             Server::qemu(&theirs, "vmdk").writable(),
             Server::nbdkit(&raw).writable(),
         ],
+        ceiling: None,
         claims,
     })
     .collect()
@@ -236,6 +252,7 @@ fn mapping(images: &Images) -> Vec<Contest> {
         bytes: None,
         ours: Server::ours(&vmdk),
         peers: vec![Server::qemu(&vmdk, "vmdk"), Server::nbdkit(&raw)],
+        ceiling: Some(Server::answers(images.fragmented_layout())),
         claims: claims.to_vec(),
     };
     vec![

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::contests::Contest;
-use super::server::{Programs, Server};
+use super::server::{Layout, Programs, Server};
 use crate::Result;
 use crate::bench::images::{Words, convert};
 use crate::bench::run_quietly;
@@ -50,6 +50,24 @@ impl Images {
     /// Extents of the disk whose map is long.
     pub(super) fn extents(&self) -> u64 {
         self.extents
+    }
+
+    /// What the disks that are read have.
+    pub(super) fn layout(&self) -> Layout {
+        Layout {
+            size: self.size,
+            part: MIB,
+            end: self.size,
+        }
+    }
+
+    /// What the disk has whose map is long.
+    pub(super) fn fragmented_layout(&self) -> Layout {
+        Layout {
+            size: MAP_BYTES,
+            part: GRAIN,
+            end: self.extents * GRAIN,
+        }
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {

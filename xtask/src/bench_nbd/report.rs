@@ -37,6 +37,18 @@ impl Spread {
 impl Measured {
     /// Theirs by ours: over 1 we are better.
     fn ratio(&self, claim: &Claim) -> f64 {
+        self.ratio_to(claim, &self.turns[0])
+    }
+
+    /// What the ratio would be if ours took no time at all, where that was measured: the rest is the client's own.
+    fn ceiling(&self, claim: &Claim) -> Option<f64> {
+        self.contest.ceiling.as_ref()?;
+        let turns = self.turns.last()?;
+        (claim.quantity == Quantity::Time).then(|| self.ratio_to(claim, turns))
+    }
+
+    /// Theirs by those turns.
+    fn ratio_to(&self, claim: &Claim, ours: &[Turn]) -> f64 {
         let which = |turn: &Turn| match claim.quantity {
             Quantity::Time => turn.time,
             Quantity::Processor => turn.processor,
@@ -46,7 +58,7 @@ impl Measured {
             Quantity::Time => 0.001,
             Quantity::Processor => 0.01,
         };
-        let ours = Spread::of(&self.turns[0], which).median;
+        let ours = Spread::of(ours, which).median;
         let theirs = Spread::of(&self.turns[claim.peer + 1], which).median;
         theirs.max(finest) / ours.max(finest)
     }
@@ -112,12 +124,17 @@ pub(super) fn text(preface: &str, measured: &[Measured]) -> String {
             };
             let _ = writeln!(
                 text,
-                "  row {:2} {quantity:9} {ratio:6.2}x of {:30} must {:.2} stretch {:.2}: {}",
+                "  row {:2} {quantity:9} {ratio:6.2}x of {:30} must {:.2} stretch {:.2}: {}{}",
                 claim.row,
                 peers[claim.peer],
                 claim.must,
                 claim.stretch,
-                claim.verdict(ratio)
+                claim.verdict(ratio),
+                contest
+                    .ceiling(claim)
+                    .map_or(String::new(), |ceiling| format!(
+                        "; the client alone allows {ceiling:.2}x"
+                    ))
             );
         }
     }
@@ -186,5 +203,6 @@ fn claimed(measured: &Measured, claim: &Claim) -> Value {
         "must": claim.must,
         "stretch": claim.stretch,
         "verdict": claim.verdict(ratio),
+        "ceiling": measured.ceiling(claim),
     })
 }

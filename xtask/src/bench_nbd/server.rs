@@ -1,4 +1,4 @@
-//! The servers: ours, and those that it is compared with.
+//! The servers: ours, those that it is compared with, and one that shows what the client takes.
 
 use std::fs;
 use std::os::unix::net::UnixStream;
@@ -23,6 +23,8 @@ pub(super) struct Programs {
     pub(super) serve_nbd: PathBuf,
     pub(super) measure: PathBuf,
     pub(super) client: PathBuf,
+    /// The server that only answers.
+    pub(super) answers: PathBuf,
     /// nbdkit's plug-in for VDDK, and the distribution of our library that it loads.
     pub(super) plugin: Option<(PathBuf, PathBuf)>,
 }
@@ -36,6 +38,16 @@ enum Kind {
     File,
     /// nbdkit's plug-in for VDDK over our library.
     Plugin,
+    /// No disk at all.
+    Answers(Layout),
+}
+
+/// What a server without a disk pretends to have, in bytes: of those before `end` every second `part` is data.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Layout {
+    pub(super) size: u64,
+    pub(super) part: u64,
+    pub(super) end: u64,
 }
 
 /// A server and the image that it serves.
@@ -70,6 +82,11 @@ impl Server {
         Self::new(Kind::Plugin, image)
     }
 
+    /// Answers as if it had this, and does nothing else: no server can be faster than the client with it.
+    pub(super) fn answers(layout: Layout) -> Self {
+        Self::new(Kind::Answers(layout), Path::new("no disk"))
+    }
+
     /// Gets a new image each time, and takes writes.
     pub(super) fn writable(mut self) -> Self {
         self.writable = true;
@@ -83,6 +100,7 @@ impl Server {
             Kind::Qemu(_) => "qemu-nbd",
             Kind::File => "nbdkit file",
             Kind::Plugin => "nbdkit vddk over our library",
+            Kind::Answers(_) => "answers only",
         };
         format!("{program} on {image}")
     }
@@ -111,6 +129,13 @@ impl Server {
                     .args(read_only("--readonly"))
                     .args(["--foreground", "--unix"]);
                 server.arg(socket).arg("file").arg(&self.image);
+                server
+            }
+            (Kind::Answers(Layout { size, part, end }), _) => {
+                let mut server = command(&programs.answers);
+                server
+                    .arg(socket)
+                    .args([size, part, end].map(|bytes| bytes.to_string()));
                 server
             }
             (Kind::Plugin, Some((plugin, distribution))) => {
