@@ -20,7 +20,11 @@ use super::header::{Damage, HeaderError, SparseShape, WholePart};
 use super::runs::{Lookup, Place, Runs, TableError};
 use crate::error::{Error, IoFault};
 use crate::storage::Storage;
-use crate::units::{GrainSize, byte_position, clamped, is_zero};
+use crate::units::{GrainSize, buffer_len, byte_position, clamped, is_zero};
+
+/// Tables that are read together where one without entries was found, and how many at most: 64 KiB of usual ones.
+const FIRST_TOGETHER: u32 = 4;
+const MOST_TOGETHER: u32 = 32;
 
 /// The grain directory of one extent, and its way to the tables.
 #[derive(Debug)]
@@ -164,7 +168,7 @@ impl Tables {
 
     fn read_table(&self, table: u32, sector: u32) -> Result<Entries, Error> {
         let start = Sector::new(u64::from(sector));
-        if self.hits_metadata(start) {
+        if self.hits_metadata(clamped(start, self.shape.table_len())) {
             return Err(TableError::TableInMetadata { table, sector }.into());
         }
         let entries = usize::try_from(self.shape.entries_per_table).unwrap_or(0);
@@ -180,9 +184,8 @@ impl Tables {
         Ok(parse_entries(&bytes))
     }
 
-    /// Whether a table at `start` would lie inside the header, the text or a directory.
-    fn hits_metadata(&self, start: Sector) -> bool {
-        let range = clamped(start, self.shape.table_len());
+    /// Whether tables in `range` would lie inside the header, the text or a directory.
+    fn hits_metadata(&self, range: SectorRange) -> bool {
         self.shape
             .reserved()
             .any(|reserved| reserved.intersection(range).is_some())
@@ -192,7 +195,10 @@ impl Tables {
     fn spare_table(&self, table: u32) -> Option<u32> {
         let spare = self.spare.as_ref()?;
         self.read_entry(spare.directory, u64::from(table))
-            .filter(|sector| *sector != 0 && !self.hits_metadata(Sector::new(u64::from(*sector))))
+            .filter(|sector| {
+                let range = clamped(Sector::new(u64::from(*sector)), self.shape.table_len());
+                *sector != 0 && !self.hits_metadata(range)
+            })
     }
 
     /// The place of a grain by the copy of its table, if it can be one.
@@ -246,6 +252,56 @@ impl Tables {
                 Ok((self.cache.read(key, load, look)?, next))
             }
         }
+    }
+
+    /// The first of `tables` that may have entries, as far as that is quickly known: tables that follow each other in the
+    /// file are read together and not kept.
+    fn skip_empty(&self, tables: Range<u32>) -> u32 {
+        let length = self.shape.table_len();
+        let (mut next, mut most) = (tables.start, FIRST_TOGETHER);
+        while next < tables.end {
+            let together = self.together(next..tables.end.min(next.saturating_add(most)));
+            let start = together.start();
+            if together.is_empty() || self.hits_metadata(together) {
+                break;
+            }
+            let mut bytes = vec![0; buffer_len(together.count())];
+            // What is wrong comes up where each is read by itself.
+            if self
+                .storage
+                .read_exact_at(&mut bytes, byte_position(start))
+                .is_err()
+            {
+                break;
+            }
+            let each = bytes.chunks(buffer_len(length));
+            let count = each.len();
+            let empty = each.take_while(|table| is_zero(table)).count();
+            next = next.saturating_add(u32::try_from(empty).unwrap_or(0));
+            if empty < count {
+                break;
+            }
+            most = most.saturating_mul(2).min(MOST_TOGETHER);
+        }
+        next
+    }
+
+    /// The sectors of the first of `tables` and of those that follow it in the file.
+    fn together(&self, tables: Range<u32>) -> SectorRange {
+        let length = self.shape.table_len();
+        let mut found = SectorRange::default();
+        for table in tables {
+            let sector = self.sector_of(table).unwrap_or(0);
+            let place = clamped(Sector::new(u64::from(sector)), length);
+            if sector != 0 && found.is_empty() {
+                found = place;
+            } else if sector != 0 && place.start() == found.end() {
+                found = SectorRange::between(found.start(), place.end()).unwrap_or(found);
+            } else {
+                break;
+            }
+        }
+        found
     }
 
     /// Gives the grains `grains` the entries that `entry` makes of their numbers.
@@ -324,10 +380,15 @@ impl Lookup for Tables {
         let end = self.end_of_table(grains.start).min(grains.end);
         let (table, index) = self.split(grains.start);
         let count = usize::try_from(end.saturating_sub(grains.start)).unwrap_or(0);
-        let ((), next) = self.with_table(table, |found| {
-            let found = found.as_deref().unwrap_or_default();
-            entries.extend(found.iter().skip(index).take(count));
+        let (is_empty, mut next) = self.with_table(table, |found| {
+            let entries_of = found.as_deref().unwrap_or_default();
+            entries.extend(entries_of.iter().skip(index).take(count));
+            found.is_none()
         })?;
+        if is_empty && self.is_read_only {
+            let (last, _) = self.split(grains.end.saturating_sub(1));
+            next = self.skip_empty(next..last.saturating_add(1));
+        }
         let entries_per_table = u64::from(self.shape.entries_per_table);
         let next = u64::from(next).saturating_mul(entries_per_table);
         Ok(next.min(grains.end).max(end))

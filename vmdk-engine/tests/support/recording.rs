@@ -43,6 +43,7 @@ pub struct Recording {
 #[derive(Debug)]
 struct Shared {
     changes: Vec<Change>,
+    reads: usize,
     failure: Failure,
     /// How many changes there were at each question for holes.
     asked_for_holes: Vec<usize>,
@@ -54,6 +55,7 @@ impl Recording {
             storage: MemoryStorage::new(bytes),
             shared: Arc::new(Mutex::new(Shared {
                 changes: Vec::new(),
+                reads: 0,
                 failure: Failure::None,
                 asked_for_holes: Vec::new(),
             })),
@@ -66,6 +68,11 @@ impl Recording {
 
     pub fn changes(&self) -> Vec<Change> {
         self.shared.lock().unwrap().changes.clone()
+    }
+
+    /// How often it was read.
+    pub fn reads(&self) -> usize {
+        self.shared.lock().unwrap().reads
     }
 
     pub fn asked_for_holes(&self) -> Vec<usize> {
@@ -104,12 +111,15 @@ impl Recording {
 impl Storage for Recording {
     fn read_exact_at(&self, buf: &mut [u8], position: ByteLen) -> io::Result<()> {
         let end = position.get() + u64::try_from(buf.len()).unwrap();
-        match &self.shared.lock().unwrap().failure {
+        let mut shared = self.shared.lock().unwrap();
+        shared.reads += 1;
+        match &shared.failure {
             Failure::Reads(bad, kind) if bad.start < end && position.get() < bad.end => {
                 return Err((*kind).into());
             }
             _ => {}
         }
+        drop(shared);
         self.storage.read_exact_at(buf, position)
     }
 
