@@ -225,6 +225,12 @@ impl Export for DiskExport {
         Ok(())
     }
 
+    fn expect_block_status(&self, offset: ByteLen, length: ByteLen) {
+        if self.tells_extents {
+            self.disk.sectors().expect(touched(offset, length));
+        }
+    }
+
     /// From memory, but for the first question about each part of the disk.
     fn knows_zeroes(&self) -> bool {
         self.tells_extents

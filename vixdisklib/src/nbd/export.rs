@@ -152,6 +152,12 @@ pub trait Export: Send + Sync {
         Ok(())
     }
 
+    /// Called after a question about the state of `length` bytes from `offset` was answered, when the thread has nothing
+    /// else to do: clients go on asking behind it, and what that takes may be done now. Nothing unless overridden.
+    fn expect_block_status(&self, offset: ByteLen, length: ByteLen) {
+        let _ = (offset, length);
+    }
+
     /// Whether [`block_status`](Export::block_status) is answered from memory. Then the server asks before it reads,
     /// and tells clients of ranges that read as zeros instead of sending zeros. False unless overridden; it never
     /// changes.

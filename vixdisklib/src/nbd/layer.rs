@@ -143,6 +143,10 @@ impl<L: Layer> Export for L {
         self.below().block_status(self.place(offset), length, visit)
     }
 
+    fn expect_block_status(&self, offset: ByteLen, length: ByteLen) {
+        self.below().expect_block_status(self.place(offset), length);
+    }
+
     fn knows_zeroes(&self) -> bool {
         self.below().knows_zeroes()
     }
@@ -174,10 +178,13 @@ impl<E: Export + ?Sized> Layer for Arc<E> {
 
 #[cfg(test)]
 mod tests {
+    use parking_lot::Mutex;
+
     use super::*;
 
     /// Answers nothing as exports do by themselves.
-    struct Odd(Vec<String>);
+    #[derive(Default)]
+    struct Odd(Vec<String>, Mutex<Option<(u64, u64)>>);
 
     impl Export for Odd {
         fn size(&self) -> ByteLen {
@@ -211,6 +218,9 @@ mod tests {
                 length,
             })
         }
+        fn expect_block_status(&self, offset: ByteLen, length: ByteLen) {
+            *self.1.lock() = Some((offset.get(), length.get()));
+        }
         fn knows_zeroes(&self) -> bool {
             true
         }
@@ -240,7 +250,7 @@ mod tests {
 
     #[test]
     fn what_a_layer_leaves_alone_is_as_below() {
-        let below: Arc<dyn Export> = Arc::new(Odd(vec!["x-own:a".to_owned()]));
+        let below: Arc<dyn Export> = Arc::new(Odd(vec!["x-own:a".to_owned()], Mutex::default()));
         let layer = Refusal(Arc::new(Refusal(below)));
         assert_eq!(layer.size(), ByteLen::new(77));
         assert!(layer.is_read_only() && layer.can_trim() && layer.knows_zeroes());
@@ -265,15 +275,22 @@ mod tests {
     #[test]
     fn what_lies_in_a_file_passes_layers_too() {
         let (at, length) = (ByteLen::new(5), ByteLen::new(3));
-        let layer = Behind(7, Odd(Vec::new()));
+        let layer = Behind(7, Odd::default());
         let found = layer.file_range(at, length).unwrap();
         assert_eq!((found.position, found.length), (ByteLen::new(12), length));
         assert!(Refusal(layer).file_range(at, length).is_none());
     }
 
     #[test]
+    fn what_is_expected_below_is_where_it_lies_below() {
+        let layer = Arc::new(Behind(7, Odd::default()));
+        layer.expect_block_status(ByteLen::new(5), ByteLen::new(3));
+        assert_eq!(*layer.below().below().1.lock(), Some((12, 3)));
+    }
+
+    #[test]
     fn a_layer_may_refuse_before_data_passes() {
-        let layer = Refusal(Arc::new(Odd(Vec::new())));
+        let layer = Refusal(Arc::new(Odd::default()));
         let (at, length) = (ByteLen::new(5), ByteLen::new(3));
         let read = layer.read_at(at, &mut [0; 3]).unwrap_err();
         assert_eq!(read.message(), format!("no {length} bytes from {at}"));

@@ -1,8 +1,9 @@
 //! What is allocated: asked for once, kept in memory, and true whatever clients write.
 //!
 //! The disk is cut into windows, each of which is known as a whole or not at all. Who asks about an unknown window asks the
-//! disk with the window locked. A change takes the same lock once it is done and before it is answered: if it finds the
-//! window unknown, the disk is asked later and knows of the change; else it corrects what may be older.
+//! disk with the window locked; where there is little to tell, with several of them locked. A change takes the same lock
+//! once it is done and before it is answered: if it finds the window unknown, the disk is asked later and knows of the
+//! change; else it corrects what may be older.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use disk_units::{Sector, SectorCount, SectorRange};
 use parking_lot::RwLock;
 
-use super::runs::{Run, Runs, State};
+use super::runs::{Pieces, Run, Runs, State};
 use super::sectors::Sectors;
 
 /// The most runs that are kept, 16 MiB of them. Above that, windows are forgotten and asked for again.
@@ -25,6 +26,13 @@ const LEAST_WINDOW: u64 = 1 << 17;
 /// Sectors of a window where each question is slow and holds up reads: as many as `VixDiskLib_QueryAllocatedBlocks`
 /// answers at once, 524,288 chunks of 128 (Virtual Disk Programming Guide).
 const LEAST_SLOW_WINDOW: u64 = 1 << 26;
+
+/// Windows that are asked for together, 4 GiB of a small disk, while these have few runs. An empty window has one.
+const GROUP: usize = 64;
+const FEW_RUNS: usize = 2 * GROUP;
+
+/// About as many runs are asked for ahead, which takes some milliseconds.
+const RUNS_AHEAD: usize = 1 << 16;
 
 /// Runs that are taken out of a window at once, to be shown while it is not locked.
 const PORTION: usize = 64;
@@ -79,6 +87,7 @@ impl ExtentMap {
         visit: &mut dyn FnMut(Sector, State) -> ControlFlow<()>,
     ) {
         let mut position = range.start();
+        let mut together = 1;
         while position < range.end() {
             let index = self.index_of(position);
             let mut portion = [None; PORTION];
@@ -87,7 +96,12 @@ impl ExtentMap {
                 taken.for_each(|(place, run)| *place = Some(*run));
             }
             if portion[0].is_none() {
-                self.ask(disk, index);
+                let told = self.ask(disk, index, range.end(), together);
+                together = if self.quick && told <= FEW_RUNS {
+                    GROUP
+                } else {
+                    1
+                };
                 continue;
             }
             for Run { end, state } in portion.into_iter().flatten() {
@@ -95,6 +109,28 @@ impl ExtentMap {
                     return;
                 }
                 position = end;
+            }
+        }
+    }
+
+    /// Makes known as much behind `asked`, a range inside the disk, as somebody may ask for next: no more than that was,
+    /// and only if the disk answers quickly and there is room.
+    pub(super) fn expect(&self, disk: &impl Sectors, asked: SectorRange) {
+        if !self.quick {
+            return;
+        }
+        let (_, behind) = self.disk.split_at(asked.end());
+        let end = asked.end().get().saturating_add(asked.count().get());
+        let (next, _) = behind.split_at(Sector::new(end));
+        let mut told = 0;
+        for (index, _) in self.parts(next).take(GROUP) {
+            if told > RUNS_AHEAD || self.kept.load(Ordering::Relaxed) > self.max_runs / 2 {
+                return;
+            }
+            let window = self.windows[index].try_read();
+            // Somebody who has it locked is asking.
+            if window.is_some_and(|window| window.is_none()) {
+                told += self.ask(disk, index, next.end(), 1);
             }
         }
     }
@@ -149,17 +185,42 @@ impl ExtentMap {
         }
     }
 
-    /// Makes a window known, unless it became known meanwhile.
-    fn ask(&self, disk: &impl Sectors, index: usize) {
-        let mut window = self.windows[index].write();
-        if window.is_none() {
+    /// Makes a window known, unless it became known meanwhile, and with it the unknown ones right behind it that begin
+    /// before `end`: at most so many `together`. Tells of how many runs it was told.
+    fn ask(&self, disk: &impl Sectors, first: usize, end: Sector, together: usize) -> usize {
+        let mut windows = vec![self.windows[first].write()];
+        if windows[0].is_some() {
+            return 0;
+        }
+        let behind = (first + 1..self.windows.len())
+            .take(together - 1)
+            .take_while(|index| self.range_of(*index).start() < end);
+        // Never waiting for one while holding another.
+        windows.extend(
+            behind
+                .map_while(|index| self.windows[index].try_write())
+                .take_while(|window| window.is_none()),
+        );
+        let start = self.range_of(first).start();
+        let end = self.range_of(first + windows.len() - 1).end();
+        let all = SectorRange::between(start, end).expect("windows are in order");
+        let mut pieces = Pieces::new(disk.states(all));
+        let mut told = 0;
+        for (index, mut window) in (first..).zip(windows) {
             let range = self.range_of(index);
-            let runs = Runs::collect(range, disk.states(range), self.max_runs);
+            let runs = Runs::collect(range, pieces.up_to(range.end()), self.max_runs);
+            told += runs.len();
             self.kept.fetch_add(runs.len(), Ordering::Relaxed);
             *window = Some(runs);
+            drop(window);
+            // The others wait until there is less to tell; what lies behind an answer that ended early is asked for again.
+            let is_full = self.kept.load(Ordering::Relaxed) > self.max_runs;
+            if told > FEW_RUNS || is_full || !pieces.reached(range.end()) {
+                break;
+            }
         }
-        drop(window);
-        self.forget_some(index);
+        self.forget_some(first);
+        told
     }
 
     fn put(&self, runs: &mut Runs, new: &Runs) {

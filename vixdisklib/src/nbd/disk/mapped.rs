@@ -36,6 +36,11 @@ impl<D: Sectors> Mapped<D> {
         self.map.visit(&self.disk, range, visit);
     }
 
+    /// As [`ExtentMap::expect`].
+    pub(super) fn expect(&self, asked: SectorRange) {
+        self.map.expect(&self.disk, asked);
+    }
+
     /// Zeroes what a parent's data still shows through after trimming: the format may have no other way to hide it, and
     /// clients are to find zeros wherever they trimmed.
     fn hide_parents(&self, range: SectorRange) -> Result<(), ExportError> {

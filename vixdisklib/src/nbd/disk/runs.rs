@@ -138,6 +138,45 @@ impl Runs {
     }
 }
 
+/// States of a disk, handed out in several parts.
+#[derive(Debug)]
+pub(super) struct Pieces<I> {
+    states: I,
+    /// What lies behind the end of the last part.
+    rest: Option<(SectorRange, State)>,
+    /// The end of what was handed out.
+    end: Sector,
+}
+
+impl<I: Iterator<Item = (SectorRange, State)>> Pieces<I> {
+    pub(super) fn new(states: I) -> Self {
+        Self {
+            states,
+            rest: None,
+            end: Sector::default(),
+        }
+    }
+
+    /// The next ones, cut at `end`.
+    pub(super) fn up_to(&mut self, end: Sector) -> impl Iterator<Item = (SectorRange, State)> {
+        std::iter::from_fn(move || {
+            if self.end >= end {
+                return None;
+            }
+            let (range, state) = self.rest.take().or_else(|| self.states.next())?;
+            let (piece, behind) = range.split_at(end);
+            self.rest = (!behind.is_empty()).then_some((behind, state));
+            self.end = piece.end();
+            Some((piece, state))
+        })
+    }
+
+    /// Whether all before `sector` was handed out.
+    pub(super) fn reached(&self, sector: Sector) -> bool {
+        self.end >= sector
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,4 +1,4 @@
-//! How long reads take of late: whether it pays to let another thread wait for requests meanwhile.
+//! How long reads and block status take of late: whether it pays to let another thread wait for requests meanwhile.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

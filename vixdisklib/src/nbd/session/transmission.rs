@@ -3,15 +3,18 @@
 //! A thread holds the lock on the receiving side while it reads one request with its payload, lets go of it,
 //! carries the request out and sends the reply. So whoever ends has finished its own work first.
 //!
-//! Reads that come from a cache are over before another thread has woken up. While they are, one thread keeps the
-//! receiving side, carries out what has arrived (short reads in a row, with their replies in one system call), and lets
-//! go only when the client takes nothing for a moment: a request then costs no hand-over between threads.
+//! Reads that come from a cache are over before another thread has woken up, and so are answers from the map of what is
+//! allocated. While they are, one thread keeps the receiving side, carries out what has arrived (short reads in a row,
+//! with their replies in one system call), and lets go only when the client takes nothing for a moment: a request then
+//! costs no hand-over between threads.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{Builder, Scope};
 use std::time::Instant;
 
+use disk_units::ByteLen;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::budget::Budget;
@@ -118,16 +121,18 @@ impl<'a, S: ByteStream> Transmission<'a, S> {
                 // They may have waited long for memory, and nobody will hear of what is read.
                 jobs.retain(|job| !is_read(job));
             }
-            let reads = jobs.iter().all(is_read);
-            if reads && self.keeps_turn() {
+            let may_be_quick = jobs.iter().all(|job| is_read(job) || is_status(job));
+            if may_be_quick && self.keeps_turn() {
                 kept = Some(incoming);
             } else {
                 self.let_others(incoming, scope);
             }
+            let asked = jobs.iter().rev().find(|job| is_status(job));
+            let asked = asked.map(|job| (job.request.offset, job.request.length));
             let (bytes, start) = (jobs.iter().map(bytes_of).sum(), Instant::now());
             let count = jobs.len();
             let replies: Vec<_> = jobs.drain(..).map(|job| self.carry_out(job)).collect();
-            if reads {
+            if may_be_quick {
                 self.pace.record(start.elapsed(), count, bytes);
             }
             // A client that takes nothing may be sending something first.
@@ -137,6 +142,18 @@ impl<'a, S: ByteStream> Transmission<'a, S> {
                 }
             };
             self.output.send(replies, &mut stalled);
+            // As long as another thread waits for requests.
+            if let Some((offset, length)) = asked.filter(|_| kept.is_none()) {
+                self.expect_status(ByteLen::new(offset), ByteLen::new(length));
+            }
+        }
+    }
+
+    /// Lets the export do what the next question about its state takes. A panic in the export costs no more than that.
+    fn expect_status(&self, offset: ByteLen, length: ByteLen) {
+        let expect = || self.export.expect_block_status(offset, length);
+        if catch_unwind(AssertUnwindSafe(expect)).is_err() {
+            tracing::error!("the export panicked");
         }
     }
 
@@ -248,6 +265,10 @@ impl<'a, S: ByteStream> Transmission<'a, S> {
 
 fn is_read(job: &Job<'_>) -> bool {
     matches!(job.command, Ok(Command::Read { .. }))
+}
+
+fn is_status(job: &Job<'_>) -> bool {
+    matches!(job.command, Ok(Command::BlockStatus { .. }))
 }
 
 fn bytes_of(job: &Job<'_>) -> usize {

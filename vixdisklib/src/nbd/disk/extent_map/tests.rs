@@ -228,8 +228,10 @@ fn memory_is_bounded_and_the_answers_stay_right() {
         max_runs: 20,
         ..disk.map(true)
     };
+    let mut asked = Vec::new();
     for _ in 0..2 {
         assert_eq!(told(&map, &disk, range(0, 400)), *disk.states.lock());
+        asked.push(disk.asked.lock().len());
         let kept = map.kept.load(Ordering::Relaxed);
         let counted: usize = map
             .windows
@@ -239,11 +241,75 @@ fn memory_is_bounded_and_the_answers_stay_right() {
         assert_eq!(kept, counted);
         assert!(kept <= 24, "{kept}");
     }
+    assert!(
+        asked[1] >= 2 * asked[0],
+        "nothing was left of the first round: {asked:?}"
+    );
+}
+
+#[test]
+fn windows_without_much_in_them_are_asked_for_together() {
+    let pattern = ["d", &"h".repeat(1023), &"dh".repeat(200)].concat();
+    let disk = Disk::new(&pattern);
+    let map = disk.map(true);
+    let whole = range(0, pattern.len() as u64);
+    assert_eq!(told(&map, &disk, whole), *disk.states.lock());
+    let group = GROUP as u64 * WINDOW;
+    let asked = disk.asked.lock().split_off(0);
+    assert_eq!(asked[..2], [range(0, 4), range(4, 4 + group)]);
+    assert!(asked.len() < 20, "{asked:?}");
+    // Nothing behind what somebody wants to know, and nothing again.
+    let map = disk.map(true);
+    told(&map, &disk, range(0, 42));
+    told(&map, &disk, range(0, 44));
+    assert_eq!(disk.asked.lock()[..], [range(0, 4), range(4, 44)]);
+    // One at a time where a question is slow.
+    let map = disk.map(false);
+    told(&map, &disk, range(0, 44));
+    assert_eq!(disk.asked.lock()[2..].len(), 11);
+}
+
+#[test]
+fn where_an_answer_of_many_windows_ends_the_next_are_asked_for() {
+    let disk = Disk {
+        known: 21,
+        ..Disk::new(&"h".repeat(40))
+    };
+    let map = disk.map(true);
+    let states = told(&map, &disk, range(0, 40));
+    assert_eq!(states[..21], [HOLE; 21]);
+    assert_eq!(states[21..], [State::DATA; 19]);
+    let asked = disk.asked.lock();
+    assert_eq!(asked[..3], [range(0, 4), range(4, 40), range(24, 40)]);
+}
+
+#[test]
+fn what_comes_next_is_asked_for_ahead() {
+    let disk = Disk::new(&"dh".repeat(50));
+    let map = disk.map(true);
+    told(&map, &disk, range(0, 11));
+    disk.asked.lock().clear();
+    map.expect(&disk, range(3, 11));
+    assert_eq!(*disk.asked.lock(), [range(12, 16), range(16, 20)]);
+    assert_eq!(told(&map, &disk, range(12, 20)).len(), 8);
+    map.expect(&disk, range(90, 98));
+    assert_eq!(disk.asked.lock()[2..], [range(96, 100)]);
+    map.expect(&disk, range(0, 100));
+    map.expect(&disk, range(3, 11));
     assert_eq!(
         disk.asked.lock().len(),
-        200,
-        "nothing was left of the first round"
+        3,
+        "all is known, or there is no more"
     );
+    let slow = disk.map(false);
+    slow.expect(&disk, range(0, 11));
+    let full = ExtentMap {
+        max_runs: 3,
+        ..disk.map(true)
+    };
+    told(&full, &disk, range(0, 1));
+    full.expect(&disk, range(0, 11));
+    assert_eq!(disk.asked.lock().len(), 4, "only what was wanted");
 }
 
 #[test]

@@ -30,6 +30,8 @@ pub(in crate::nbd::session) struct Ram {
     /// Reads that begin here fail.
     pub(in crate::nbd::session) broken: Range<u64>,
     pub(in crate::nbd::session) knows_zeroes: bool,
+    /// Behind what it was told to expect questions.
+    pub(in crate::nbd::session) expected: Mutex<Vec<(u64, u64)>>,
     /// The size of the pieces that alternate between data and hole.
     pub(in crate::nbd::session) piece: u64,
     pub(in crate::nbd::session) contexts: Vec<String>,
@@ -48,6 +50,7 @@ impl Ram {
             reads: Mutex::default(),
             broken: 0..0,
             knows_zeroes: false,
+            expected: Mutex::default(),
             piece: 1000,
             contexts: Vec::new(),
             file: None,
@@ -157,6 +160,12 @@ impl Export for Arc<Ram> {
     fn flush(&self) -> Result<(), ExportError> {
         self.flushes.lock().push("flush".into());
         Ok(())
+    }
+
+    fn expect_block_status(&self, offset: ByteLen, length: ByteLen) {
+        let asked = (offset.get(), length.get());
+        self.expected.lock().push(asked);
+        assert!(asked != (0, 1), "a panic that the client must not notice");
     }
 
     fn knows_zeroes(&self) -> bool {

@@ -75,6 +75,25 @@ fn block_status_in_one_or_many_pieces() {
     assert_eq!(client.error().0, 22);
 }
 
+#[test]
+fn an_export_hears_of_questions_that_were_answered() {
+    let ram = ram(4096);
+    let mut client = Client::ready(&ram);
+    for (offset, length) in [(0, 1), (500, 2500)] {
+        client.request(0, 7, 1, offset, length);
+        assert!(matches!(client.reply(), Reply::Chunk { kind: 5, .. }));
+    }
+    client.request(0, 7, 1, 4000, 2500);
+    assert_eq!(client.error().0, 22);
+    client.request(0, 0, 1, 0, 512);
+    client.chunks(1);
+    client.request(0, 2, 0, 0, 0);
+    assert!(client.finish().1.is_ok());
+    let mut expected = ram.expected.lock().clone();
+    expected.sort_unstable();
+    assert_eq!(expected, [(0, 1), (500, 2500)]);
+}
+
 /// A disk with contexts of its own, whose flags count thousands of bytes.
 fn rich() -> Arc<Ram> {
     let names = ["qemu:allocation-depth", "qemu:dirty-bitmap:day"];
