@@ -10,7 +10,7 @@ pub(crate) mod pool;
 
 use std::fmt;
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::ops::Range;
 
 use disk_units::ByteLen;
@@ -27,6 +27,23 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// # Errors
     /// `UnexpectedEof` if the file ends before `buf` is full; `buf` then holds what there was.
     fn read_exact_at(&self, buf: &mut [u8], position: ByteLen) -> io::Result<()>;
+
+    /// Fills several buffers, one after the other, from `position`. Unless overridden, each is read by itself.
+    ///
+    /// # Errors
+    /// As [`read_exact_at`](Storage::read_exact_at), of all buffers together.
+    fn read_exact_vectored_at(
+        &self,
+        bufs: &mut [IoSliceMut<'_>],
+        mut position: ByteLen,
+    ) -> io::Result<()> {
+        for buf in bufs {
+            self.read_exact_at(buf, position)?;
+            let length = ByteLen::new(u64::try_from(buf.len()).unwrap_or(u64::MAX));
+            position = position.checked_add(length).unwrap_or_default();
+        }
+        Ok(())
+    }
 
     /// Writes all of `buf` at `position`.
     ///

@@ -5,6 +5,8 @@
 //! inflated as a whole or as far as somebody needed them: a reader here and there does not pay for what lies behind its
 //! sectors. The checksum of a grain covers all of it, so that it is checked only where all of it is inflated.
 //!
+//! What could not be compressed, and is wanted as a whole, is read past the inflater.
+//!
 //! As long as there is nothing else to read, workers inflate the further grains of a long request, and those behind a
 //! request of a sequential reader. With as many requests as cores every core has work, and handing over costs more than
 //! it gains; so it does for grains that could not be compressed.
@@ -13,6 +15,7 @@ mod ahead;
 mod buffers;
 mod inflated;
 mod records;
+mod stored;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! A file of the operating system.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 
@@ -47,6 +47,28 @@ impl FileStorage {
 impl Storage for FileStorage {
     fn read_exact_at(&self, buf: &mut [u8], position: ByteLen) -> io::Result<()> {
         self.file.read_exact_at(buf, position.get())
+    }
+
+    fn read_exact_vectored_at(
+        &self,
+        mut bufs: &mut [IoSliceMut<'_>],
+        position: ByteLen,
+    ) -> io::Result<()> {
+        let mut position = position.get();
+        // Empty buffers at the front would make a read of nothing look like the end of the file.
+        IoSliceMut::advance_slices(&mut bufs, 0);
+        while !bufs.is_empty() {
+            match rustix::io::preadv(&self.file, bufs, position) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => {
+                    IoSliceMut::advance_slices(&mut bufs, read);
+                    position = position.saturating_add(u64::try_from(read).unwrap_or(0));
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     fn write_all_at(&self, buf: &[u8], position: ByteLen) -> io::Result<()> {

@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -241,6 +241,14 @@ impl PooledStorage {
 impl Storage for PooledStorage {
     fn read_exact_at(&self, buf: &mut [u8], position: ByteLen) -> io::Result<()> {
         self.file()?.read_exact_at(buf, position)
+    }
+
+    fn read_exact_vectored_at(
+        &self,
+        bufs: &mut [IoSliceMut<'_>],
+        position: ByteLen,
+    ) -> io::Result<()> {
+        self.file()?.read_exact_vectored_at(bufs, position)
     }
 
     fn write_all_at(&self, buf: &[u8], position: ByteLen) -> io::Result<()> {

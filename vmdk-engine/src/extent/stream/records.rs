@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use disk_units::{ByteLen, Sector, SectorCount};
 use zerocopy::FromBytes;
 
+use super::stored;
 use crate::error::{Error, IoFault};
 use crate::extent::header::SparseShape;
 use crate::layout::GrainRecord;
@@ -81,9 +82,34 @@ impl Records {
     ) -> Result<SectorCount, Error> {
         // Only the last grain may be short, and not by more than what the capacity cuts off.
         let needed = self.needed(grain);
+        if let Some(length) = self.copy_stored(grain, record, out) {
+            return Ok(length);
+        }
         self.with_record(grain, record, |compressed| {
             record::inflate(compressed, out, needed, grain)
         })
+    }
+
+    /// Reads one whole grain without inflating it, if it looks like one whose bytes are stored as they are: all that a
+    /// record must be was checked then, and the others are left to [`with_record`](Self::with_record).
+    fn copy_stored(&self, grain: u64, record: Sector, out: &mut [u8]) -> Option<SectorCount> {
+        if !self.are_stored() {
+            return None;
+        }
+        let mut front = [0; size_of::<GrainRecord>() + stored::FRONT];
+        let start = byte_position(record).get();
+        self.read_at(start, &mut front).ok()?;
+        let (head_len, size) = self.read_head(grain, &front).ok()?;
+        let length = usize::try_from(size).ok()?;
+        let position = start.checked_add(u64::try_from(head_len).ok()?)?;
+        let end = position.checked_add(size.into())?;
+        if length > record::max_compressed(self.grain) || end > self.file.get() {
+            return None;
+        }
+        let (_, front) = front.split_at_checked(head_len)?;
+        let position = ByteLen::new(position);
+        let is_read = stored::read(&*self.storage, position, length, *front.first_chunk()?, out);
+        is_read.then(|| ByteLen::new(end.saturating_sub(start)).sectors_rounded_up())
     }
 
     /// Inflates the front of one grain, as much as fits `out`. Damage behind that is not found, and a checksum is not
