@@ -252,7 +252,7 @@ fn mapping(images: &Images) -> Vec<Contest> {
         bytes: None,
         ours: Server::ours(&vmdk),
         peers: vec![Server::qemu(&vmdk, "vmdk"), Server::nbdkit(&raw)],
-        ceiling: Some(Server::answers(images.fragmented_layout())),
+        ceiling: None,
         claims: claims.to_vec(),
     };
     vec![
@@ -260,7 +260,8 @@ fn mapping(images: &Images) -> Vec<Contest> {
             "nbdinfo --map",
             "nbdinfo --map {uri}",
             &[Claim::time(19, 0, 3.0, 10.0), Claim::time(19, 1, 3.0, 10.0)],
-        ),
+        )
+        .limited_by_client(images.fragmented_layout()),
         contest(
             "qemu-img map",
             "qemu-img map --output=json -f raw {uri}",
