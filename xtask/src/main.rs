@@ -3,6 +3,7 @@
 mod artefacts;
 mod bench;
 mod bench_nbd;
+mod bench_nfc;
 mod bench_safe;
 mod bindings;
 mod checks;
@@ -40,6 +41,8 @@ cargo xtask COMMAND
   bench-nbd [--rounds N] [--rows N,N...] [--size MIB] [--extents N] [--folder DIR] [--keep] [--json FILE]
         [--hostile]     measure our NBD server against nbdkit and qemu-nbd, and print ratios with what is aimed at; or
                         measure what hostile clients cost a good one
+  bench-nfc [--rounds N] [--size MIB] [--folder DIR]
+                        measure remote disks, near and far, against the same disk opened locally, and print ratios
   fuzz [TARGET...] [--seconds N]
                         run the fuzz targets, each so long (60 s), and keep what they learn
   kill [--runs N]       kill a server under load N times (200), and look at what is left each time
@@ -74,6 +77,7 @@ fn run(command: &str, rest: &[String]) -> Result {
         ("ci", []) => ci::run_everything(),
         ("bench", rest) => bench::run_all(rest),
         ("bench-nbd", rest) => bench_nbd::run_all(rest),
+        ("bench-nfc", rest) => bench_nfc::run_all(rest),
         ("bench-safe", []) => bench_safe::run_all(),
         ("fuzz", rest) => fuzz::run_targets(rest),
         ("kill", rest) => kill::run_many(rest),
