@@ -91,24 +91,22 @@ impl Vsphere {
         format!("{}:{}", self.fact("server"), self.fact("port"))
     }
 
-    /// The options of the examples that log in and name a machine of the demonstration.
+    /// The options of the examples that log in.
     #[must_use]
-    pub fn options(&self, vm: &str) -> Vec<OsString> {
-        self.options_with(vm, &[])
+    pub fn login(&self) -> Vec<OsString> {
+        self.login_with(&[])
     }
 
     /// The same with some of them replaced.
     #[must_use]
-    pub fn options_with(&self, vm: &str, others: &[(&str, &str)]) -> Vec<OsString> {
+    pub fn login_with(&self, others: &[(&str, &str)]) -> Vec<OsString> {
         let server = self.server();
-        let moref = format!("moref={}", self.moref("vm", vm));
         let usual = [
             ("--server", server.as_str()),
             ("--nfc-port", self.fact("nfc-port")),
             ("--user", self.fact("user")),
             ("--password-file", self.fact("password-file")),
             ("--thumbprint", self.fact("thumbprint")),
-            ("--vm", moref.as_str()),
         ];
         let usual = usual
             .into_iter()
@@ -117,6 +115,13 @@ impl Vsphere {
             .chain(others.iter().copied())
             .flat_map(|(option, value)| [option.into(), value.into()])
             .collect()
+    }
+
+    /// The options that log in and name a machine of the demonstration.
+    #[must_use]
+    pub fn options(&self, vm: &str) -> Vec<OsString> {
+        let moref = format!("moref={}", self.moref("vm", vm));
+        self.login_with(&[("--vm", &moref)])
     }
 
     /// The parameters of nbdkit's plug-in for the same.

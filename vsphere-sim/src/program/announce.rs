@@ -25,6 +25,9 @@ pub(crate) fn print(
     }
     writeln!(out, "thumbprint={}", simulator.thumbprint_sha1())?;
     writeln!(out, "thumbprint-sha256={}", simulator.thumbprint_sha256())?;
+    for datastore in &inventory.datastores {
+        writeln!(out, "datastore={} {}", datastore.moref, datastore.name)?;
+    }
     for vm in &inventory.vms {
         let state = if vm.power == Power::On {
             "running"
