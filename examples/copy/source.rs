@@ -89,7 +89,10 @@ impl Source {
     /// Closes the disk, disconnects and ends the access.
     pub(crate) fn end(self) -> Result<()> {
         let closed = self.disk.close();
-        if let Some(access) = self.access {
+        // What was refused needs no end, and the reason was said; dropping ends it all the same.
+        if let Some(access) = self.access
+            && access.refusal().is_none()
+        {
             access.end()?;
         }
         Ok(closed?)

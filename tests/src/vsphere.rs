@@ -181,6 +181,14 @@ impl Vsphere {
         self.events(|event| event["method"] == method && event["fault"].is_null())
     }
 
+    /// Whether nobody keeps machines from being moved: after the last time there was an end.
+    #[must_use]
+    pub fn may_move(&self) -> bool {
+        let transcript = self.transcript();
+        let last = |method: &str| transcript.rfind(&format!("\"{method}\""));
+        last("DisableMethods") <= last("EnableMethods")
+    }
+
     /// How many events of a name there are.
     #[must_use]
     pub fn count(&self, name: &str) -> usize {
