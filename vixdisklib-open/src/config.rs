@@ -177,6 +177,40 @@ mod tests {
     }
 
     #[test]
+    fn networks_have_times_and_buffers() {
+        let config = Config::parse(
+            "vixDiskLib.nfc.AcceptTimeoutMs=1\nvixDiskLib.nfc.RequestTimeoutMs = 2\n\
+             vixDiskLib.nfc.ReadTimeoutMs=\"3\"\nvixDiskLib.nfc.WriteTimeoutMs=86400000\n\
+             vixDiskLib.nfcAio.Session.BufSizeIn64KB=16\nvixDiskLib.nfcAio.Session.BufCount=4",
+        );
+        let millis = |number| Some(Duration::from_millis(number));
+        let network = Network {
+            accept: millis(1),
+            request: millis(2),
+            read: millis(3),
+            write: millis(86_400_000),
+            buffer_size: Some(1 << 20),
+            buffer_count: Some(4),
+        };
+        assert_eq!((config.network, config.complaints.len()), (network, 0));
+        for (text, complaint) in [
+            ("vixDiskLib.nfc.ReadTimeoutMs=0", "from 1 to 86400000"),
+            ("vixDiskLib.nfc.WriteTimeoutMs=soon", "from 1 to 86400000"),
+            ("vixDiskLib.nfcAio.Session.BufSizeIn64KB=33", "from 1 to 32"),
+            ("vixDiskLib.nfcAio.Session.BufCount=0", "from 1 to 256"),
+            (
+                "vixDiskLib.nfcAio.Session.BufCount=9\nvixDiskLib.nfcAio.Session.BufSizeIn64KB=32",
+                "both are ignored",
+            ),
+        ] {
+            let config = Config::parse(text);
+            assert_eq!(config.network, Network::default(), "{text}");
+            assert_eq!(config.complaints.len(), 1, "{text}");
+            assert!(config.complaints[0].contains(complaint), "{config:?}");
+        }
+    }
+
+    #[test]
     fn other_names_are_ignored() {
         for text in [
             "",

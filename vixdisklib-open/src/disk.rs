@@ -183,6 +183,11 @@ impl OpenDisk {
         self.with_medium(|medium| medium.write_at(range.start(), buffer))
     }
 
+    /// Whether the disk is one of this machine. What hosts cannot do, or not as exactly, depends on it.
+    pub(crate) fn is_local(&self) -> bool {
+        !self.answers_by_itself
+    }
+
     /// Whether the disk answers requests by itself, and needs no thread that waits meanwhile.
     pub(crate) fn answers_by_itself(&self) -> bool {
         self.answers_by_itself

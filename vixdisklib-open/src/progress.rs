@@ -110,7 +110,7 @@ mod tests {
             Err(Failure::silent(VixError::FAIL))
         });
         assert!(failed.is_err());
-        assert_eq!(heard, []);
+        assert_eq!(heard, [0; 0]);
         let done = followed(&mut |percent| heard.push(percent), |_| Ok(7));
         assert_eq!(done.map_err(|failure| failure.code()), Ok(7));
         assert_eq!(heard, [0, 100]);

@@ -57,7 +57,11 @@ typedef enum {
    /** 1 if calls on one handle may run in parallel, 0 if not. */
    VIXDISKLIBEXT_PROPERTY_PARALLEL_IO = 1,
    /** Length in sectors that reads and writes should have, and be aligned to, to be fast. */
-   VIXDISKLIBEXT_PROPERTY_PREFERRED_IO = 2
+   VIXDISKLIBEXT_PROPERTY_PREFERRED_IO = 2,
+   /** 1 if space can be given back, 0 if `VixDiskLibExt_Trim` refuses. */
+   VIXDISKLIBEXT_PROPERTY_TRIM = 3,
+   /** 1 if extents are exact to the sector, 0 if they come in chunks of `VIXDISKLIB_MIN_CHUNK_SIZE` sectors. */
+   VIXDISKLIBEXT_PROPERTY_EXACT_EXTENTS = 4
 } VixDiskLibExtProperty;
 
 /** Makes a range read as zeros; `flags` are bits of `VIXDISKLIBEXT_ZERO_`. */

@@ -131,6 +131,10 @@ pub(crate) unsafe extern "C" fn get_property(
             VixDiskLibExtProperty::VIXDISKLIBEXT_PROPERTY_PREFERRED_IO => {
                 disk.preferred_io()?.get()
             }
+            VixDiskLibExtProperty::VIXDISKLIBEXT_PROPERTY_TRIM
+            | VixDiskLibExtProperty::VIXDISKLIBEXT_PROPERTY_EXACT_EXTENTS => {
+                u64::from(disk.is_local())
+            }
             VixDiskLibExtProperty(unknown) => {
                 return Err(Failure::note(
                     VixError::NOT_SUPPORTED,

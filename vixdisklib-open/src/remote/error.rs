@@ -55,3 +55,44 @@ fn code(kind: ErrorKind) -> VixError {
         _ => VixError::FAIL,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The numbers that programs know (source: the error codes of the Virtual Disk Programming Guide).
+    #[test]
+    fn every_kind_has_its_code() {
+        for (kind, number) in [
+            (ErrorKind::InvalidArgument, 3),
+            (ErrorKind::Unsupported, 6),
+            (ErrorKind::ServerNotFound, 14008),
+            (ErrorKind::ConnectionRefused, 14009),
+            (ErrorKind::CannotConnect, 18000),
+            (ErrorKind::Certificate, 18000),
+            (ErrorKind::LoginFailed, 3014),
+            (ErrorKind::NotAuthenticated, 3014),
+            (ErrorKind::PermissionDenied, 3014),
+            (ErrorKind::TicketRejected, 3014),
+            (ErrorKind::VmNotFound, 4000),
+            (ErrorKind::ObjectNotFound, 25),
+            (ErrorKind::FileNotFound, 4),
+            (ErrorKind::ReadOnly, 11),
+            (ErrorKind::AccessRefused, 13),
+            (ErrorKind::AlreadyLocked, 15),
+            (ErrorKind::Busy, 5),
+            (ErrorKind::Failed, 1),
+            (ErrorKind::HostNotConnected, 26),
+            (ErrorKind::HostInMaintenance, 14015),
+            (ErrorKind::HostEnteringMaintenance, 14014),
+            (ErrorKind::OutOfMemory, 2),
+            (ErrorKind::DiskFault, 7),
+            (ErrorKind::OutOfRange, 16007),
+            (ErrorKind::Protocol, 14006),
+            (ErrorKind::ConnectionLost, 14011),
+            (ErrorKind::TimedOut, 14010),
+        ] {
+            assert_eq!(code(kind), VixError(number), "{kind:?}");
+        }
+    }
+}

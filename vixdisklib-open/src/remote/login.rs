@@ -80,3 +80,43 @@ impl Drop for Keeper {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use vsphere_nfc::{Credentials, Secret, TrustedCertificate};
+    use vsphere_sim::{Event, Inventory, Profile, Simulator};
+
+    use super::*;
+
+    #[test]
+    fn a_login_is_used_now_and_then_until_it_is_dropped() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let inventory = Inventory::demo(folder.path(), Profile::Esxi8Vcenter).expect("disks");
+        let user = inventory.users[0].clone();
+        let simulator = Simulator::builder(inventory).start().expect("it starts");
+        let credentials = Credentials::Password {
+            user: user.name,
+            password: Secret::new(user.password.reveal().to_owned()),
+        };
+        let thumbprint = simulator.thumbprint_sha1().parse().expect("a thumbprint");
+        let options = ConnectOptions::new("127.0.0.1", credentials)
+            .port(simulator.address().port())
+            .trusted(TrustedCertificate::Thumbprint(thumbprint));
+        let login = Login::new(options).expect("a login");
+        let calls = |name: &str| {
+            let called =
+                |event: &Event| matches!(event, Event::Called { method, .. } if method == name);
+            simulator.transcript().count(called)
+        };
+        *login.keeper.lock() = Keeper::start(login.host(), Duration::from_millis(5));
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while calls("CurrentTime") < 3 {
+            assert!(Instant::now() < deadline, "the server hears nothing");
+            thread::sleep(Duration::from_millis(5));
+        }
+        drop(login);
+        assert_eq!(calls("Logout"), 1);
+    }
+}

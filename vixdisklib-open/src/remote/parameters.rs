@@ -155,3 +155,54 @@ pub(crate) fn check_cleanup(params: &ConnectParams) -> Result<(), Failure> {
     }
     options(params, &Network::default()).map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(cookie: Option<params::Secret>) -> Credentials {
+        Credentials::Session {
+            cookie,
+            user: None,
+            key: None,
+        }
+    }
+
+    #[test]
+    fn a_session_is_its_cookie() {
+        let cookie = params::Secret::new(c"52-geheim");
+        let made = credentials(&session(Some(cookie))).expect("complete");
+        assert!(matches!(made, vsphere_nfc::Credentials::SessionCookie(_)));
+        assert!(!format!("{made:?}").contains("geheim"));
+    }
+
+    #[test]
+    fn secrets_that_cannot_be_are_refused_without_being_told() {
+        for (cookie, code) in [
+            (None, VixError::INVALID_ARG),
+            (Some(params::Secret::new(c"")), VixError::INVALID_ARG),
+            (
+                Some(params::Secret::new(c"geheim\xFF")),
+                VixError::INVALID_UTF8_STRING,
+            ),
+        ] {
+            let failure = credentials(&session(cookie)).expect_err("no secret");
+            assert_eq!(failure.code(), code);
+            assert!(!format!("{failure:?}").contains("geheim"), "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn times_that_are_not_set_are_the_usual_ones() {
+        let network = Network {
+            read: Some(std::time::Duration::from_secs(7)),
+            ..Network::default()
+        };
+        let (set, usual) = (timeouts(&network), Timeouts::default());
+        assert_eq!(set.read, std::time::Duration::from_secs(7));
+        assert_eq!(
+            (set.accept, set.request, set.write),
+            (usual.accept, usual.request, usual.write)
+        );
+    }
+}

@@ -223,6 +223,11 @@ fn a_disk_says_what_it_is() {
             VixDiskLibExtProperty::VIXDISKLIBEXT_PROPERTY_PREFERRED_IO,
             2048,
         ),
+        (VixDiskLibExtProperty::VIXDISKLIBEXT_PROPERTY_TRIM, 0),
+        (
+            VixDiskLibExtProperty::VIXDISKLIBEXT_PROPERTY_EXACT_EXTENTS,
+            0,
+        ),
     ] {
         let mut value = 0;
         // SAFETY: an output of ours.

@@ -636,6 +636,11 @@ impl VixDiskLibExtProperty {
     pub const VIXDISKLIBEXT_PROPERTY_PARALLEL_IO: VixDiskLibExtProperty = VixDiskLibExtProperty(1);
     /// Length in sectors that reads and writes should have, and be aligned to, to be fast.
     pub const VIXDISKLIBEXT_PROPERTY_PREFERRED_IO: VixDiskLibExtProperty = VixDiskLibExtProperty(2);
+    /// 1 if space can be given back, 0 if `VixDiskLibExt_Trim` refuses.
+    pub const VIXDISKLIBEXT_PROPERTY_TRIM: VixDiskLibExtProperty = VixDiskLibExtProperty(3);
+    /// 1 if extents are exact to the sector, 0 if they come in chunks of `VIXDISKLIB_MIN_CHUNK_SIZE` sectors.
+    pub const VIXDISKLIBEXT_PROPERTY_EXACT_EXTENTS: VixDiskLibExtProperty =
+        VixDiskLibExtProperty(4);
 }
 #[repr(transparent)]
 /// What `VixDiskLibExt_GetProperty` can tell.

@@ -85,12 +85,8 @@ impl OpenDisk {
         let opened = connection
             .library()
             .control(move || open(api, &at, &c_name, flags));
-        let (handle, info, transport_mode, preferred_io, parallel_io) =
+        let (handle, info, transport_mode, preferred_io, capabilities) =
             opened.map_err(|error| location.locate(error.with_path(&name)))?;
-        let capabilities = Capabilities {
-            parallel_io,
-            ..Capabilities::of(&api.table)
-        };
         let facts = Facts {
             name,
             info,
@@ -104,7 +100,7 @@ impl OpenDisk {
         let target = Target {
             api,
             handle,
-            parallel: parallel_io,
+            parallel: capabilities.parallel_io,
         };
         let limits = IoLimits::default();
         Ok(Self {
@@ -421,7 +417,7 @@ impl ExtentSource for OpenDisk {
     }
 }
 
-type Opened = (Handle, DiskInfo, Transport, SectorCount, bool);
+type Opened = (Handle, DiskInfo, Transport, SectorCount, Capabilities);
 
 /// `VixDiskLib_Open` and what is to be known at once; runs on the control thread.
 fn open(
@@ -455,14 +451,23 @@ fn open(
         } else {
             SectorCount::new(preferred)
         };
-        let parallel =
-            property(VixDiskLibExtProperty::VIXDISKLIBEXT_PROPERTY_PARALLEL_IO) == Some(1);
+        // A function that the library has may yet be of no use for this disk; only a clear no counts.
+        let may = |property_id| property(property_id) != Some(0);
+        let table = Capabilities::of(&api.table);
+        let capabilities = Capabilities {
+            parallel_io: property(VixDiskLibExtProperty::VIXDISKLIBEXT_PROPERTY_PARALLEL_IO)
+                == Some(1),
+            trim: table.trim && may(VixDiskLibExtProperty::VIXDISKLIBEXT_PROPERTY_TRIM),
+            exact_extents: table.exact_extents
+                && may(VixDiskLibExtProperty::VIXDISKLIBEXT_PROPERTY_EXACT_EXTENTS),
+            ..table
+        };
         (
             Handle(handle),
             info,
             transport_mode(api, handle),
             preferred,
-            parallel,
+            capabilities,
         )
     });
     if known.is_err() {
