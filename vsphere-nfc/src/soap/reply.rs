@@ -13,6 +13,9 @@ const MAX_NODES: u32 = 1 << 19;
 /// How deep elements may nest. Backings of snapshots nest, some 32 at most.
 const MAX_DEPTH: usize = 256;
 
+/// How many attributes an element may have. The parser compares each with all others of its element.
+const MAX_ATTRIBUTES: usize = 256;
+
 /// How much of a text of the server's is kept for errors, in characters.
 const MAX_SHOWN: usize = 512;
 
@@ -89,7 +92,8 @@ pub(crate) fn parse_document<T>(
     let text = std::str::from_utf8(bytes).map_err(|_| ReplyError::Encoding)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     // Before the parser, which calls itself for nested elements, sees it.
-    if depth(text) > MAX_DEPTH {
+    let (depth, attributes) = extent(text);
+    if depth > MAX_DEPTH || attributes > MAX_ATTRIBUTES {
         return Err(ReplyError::TooLarge);
     }
     let options = ParsingOptions {
@@ -105,9 +109,11 @@ pub(crate) fn parse_document<T>(
     Ok(read(document.root_element()))
 }
 
-/// The greatest number of elements open at once, or more where the text is not well-formed.
-fn depth(text: &str) -> usize {
+/// The greatest number of elements open at once, and of attributes of one element, or more where the text is not
+/// well-formed.
+fn extent(text: &str) -> (usize, usize) {
     let mut deepest = 0_usize;
+    let mut widest = 0_usize;
     let mut open = 0_usize;
     let mut rest = text;
     while let Some((_, behind)) = rest.split_once('<') {
@@ -125,6 +131,7 @@ fn depth(text: &str) -> usize {
                 deepest = deepest.max(open);
                 // Quoted values may hold angle brackets, but no well-formed one holds an opening one.
                 let tag = tag(behind);
+                widest = widest.max(tag.matches('=').count());
                 if tag.ends_with('/') {
                     open = open.saturating_sub(1);
                 }
@@ -134,7 +141,7 @@ fn depth(text: &str) -> usize {
         let inside = behind.get(skipped..).unwrap_or_default();
         rest = inside.split_once(end).map_or("", |(_, behind)| behind);
     }
-    deepest
+    (deepest, widest)
 }
 
 /// What stands between the opening of a tag and its end.
@@ -353,6 +360,19 @@ mod tests {
     }
 
     #[test]
+    fn elements_with_many_attributes_are_refused() {
+        let attributes = |count: usize| {
+            let all: String = (0..count).map(|number| format!(" a{number}='>'")).collect();
+            format!("<a><b{all}>text</b></a>")
+        };
+        assert!(names(&attributes(MAX_ATTRIBUTES)).is_ok());
+        assert_eq!(
+            names(&attributes(MAX_ATTRIBUTES + 1)),
+            Err(ReplyError::TooLarge)
+        );
+    }
+
+    #[test]
     fn texts_of_the_server_are_shown_on_one_line() {
         assert_eq!(shown(" a\nb\u{1b}c "), "a b c");
         assert_eq!(shown(&"é".repeat(600)).chars().count(), MAX_SHOWN + 1);
@@ -387,7 +407,7 @@ mod tests {
                 root.descendants().map(|node| node.ancestors().count() - 1).max().unwrap_or(0)
             });
             if let Ok(real) = real {
-                prop_assert!(real <= depth(&document) + 1, "{document}");
+                prop_assert!(real <= extent(&document).0 + 1, "{document}");
             }
         }
     }
