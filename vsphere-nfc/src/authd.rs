@@ -130,6 +130,9 @@ fn connect(
         lines.send(&[Command::ThumbprintSha2(tag)])?;
         check_digest(&lines.success("THUMBPRINT_SHA2")?, &certificate)?;
     }
+    if tag.is_none() && matches!(ticket.pin, Pin::Thumbprint(Thumbprint::Sha1(_))) {
+        tracing::warn!(host = %ticket.host, "the host is known by a SHA-1 digest alone, as it tells no SHA-256 one");
+    }
     lines.send(&[Command::Proxy(&transport.service(&ticket.service))])?;
     lines.success("PROXY")?;
 
