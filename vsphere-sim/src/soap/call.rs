@@ -6,6 +6,7 @@ mod filter;
 mod methods;
 mod nfc;
 mod property;
+mod schema;
 mod search;
 mod service;
 mod session;
@@ -40,13 +41,7 @@ type Outcome = Result<Answer, Fault>;
 type Handler = fn(&mut Caller<'_>, &Moref, Arguments<'_>) -> Outcome;
 
 /// Which calls need no login.
-const OPEN: [&str; 5] = [
-    "RetrieveServiceContent",
-    "Login",
-    "CloneSession",
-    "RetrieveInternalContent",
-    "Fetch",
-];
+const OPEN: [&str; 4] = ["RetrieveServiceContent", "Login", "CloneSession", "Fetch"];
 
 fn handler(method: &str) -> Option<Handler> {
     Some(match method {
@@ -134,6 +129,7 @@ impl<'a> Caller<'a> {
         let method = call.method();
         let this = call.this()?;
         let handler = handler(method).ok_or_else(|| Fault::method_not_found(&this, method))?;
+        schema::check(call)?;
         if !self.is_open(method, &this) {
             if self
                 .site

@@ -79,6 +79,12 @@ impl<'a> Arguments<'a> {
         self.0.children().filter(named).map(Arguments)
     }
 
+    /// The names of all fields, in their order.
+    pub(crate) fn names(self) -> impl Iterator<Item = &'a str> {
+        let elements = self.0.children().filter(Node::is_element);
+        elements.map(|node| node.tag_name().name())
+    }
+
     pub(crate) fn find(self, name: &'a str) -> Option<Arguments<'a>> {
         self.all(name).next()
     }
