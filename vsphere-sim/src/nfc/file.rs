@@ -137,7 +137,7 @@ impl OpenDisk {
         let reply = FileOpened {
             status: 0,
             handle,
-            file_type: FILE_TYPE_DISK,
+            file_type: request.file_type,
             flags: request.flags.0,
             capacity,
             sector_size: 512,

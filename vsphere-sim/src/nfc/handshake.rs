@@ -11,6 +11,8 @@ use crate::transcript::Event;
 
 /// The oldest version that can be spoken.
 const OLDEST: u32 = 3;
+/// The messages of a client, in the only order in which they were ever seen. The first comes if the daemon was told a tag.
+const ORDER: [u32; 6] = [43, 33, 51, 54, 55, 52];
 /// What an injected refusal says.
 const REFUSAL: &[u8] = b"NFC session refused\0";
 
@@ -22,7 +24,8 @@ pub(super) struct Handshake<'a> {
     tag: Option<Vec<u8>>,
     /// Whether the answer to the probe waits for the client's version.
     late: bool,
-    probed: bool,
+    /// How many messages of [`ORDER`] have come, or were not to come.
+    step: usize,
 }
 
 /// Takes the last message of a client that closed its session, if it sends one, and waits for the end of the connection.
@@ -61,9 +64,9 @@ impl<'a> Handshake<'a> {
         Self {
             peer,
             channel,
-            tag,
             late: planned.unwrap_or(peer.site.profile.delays_probe_reply()),
-            probed: false,
+            step: usize::from(tag.is_none()),
+            tag,
         }
     }
 
@@ -88,26 +91,19 @@ impl<'a> Handshake<'a> {
 
     fn take(&mut self, frame: &Frame) -> io::Result<Next> {
         match frame {
-            Frame::ClientRandom(tag) => {
-                if self.tag.as_ref() != Some(tag) {
-                    return self.refuse();
-                }
-                Ok(Next::GoOn)
-            }
-            Frame::Probe => {
-                self.probed = true;
-                if self.late {
-                    Ok(Next::GoOn)
-                } else {
-                    self.reply_to_probe()
-                }
-            }
+            Frame::Ping => return Ok(Next::GoOn),
+            Frame::SessionComplete => return Ok(Next::End),
+            frame if ORDER.get(self.step) != Some(&frame.number()) => return self.refuse(),
+            _ => self.step += 1,
+        }
+        match frame {
+            Frame::ClientRandom(tag) if self.tag.as_ref() != Some(tag) => self.refuse(),
+            Frame::Probe if !self.late => self.reply_to_probe(),
             Frame::Version { version, .. } => {
                 if *version < OLDEST {
                     return self.refuse();
                 }
                 if self.late
-                    && self.probed
                     && let Next::End = self.reply_to_probe()?
                 {
                     return Ok(Next::End);
@@ -120,13 +116,11 @@ impl<'a> Handshake<'a> {
                 self.channel.read_older_rest(&mut names)?;
                 Ok(Next::GoOn)
             }
-            Frame::Features(_) | Frame::Ping => Ok(Next::GoOn),
             Frame::OpenAio => match self.reply(&Frame::OpenAio)? {
                 Next::GoOn => Ok(Next::Done),
                 next => Ok(next),
             },
-            Frame::SessionComplete => Ok(Next::End),
-            _ => self.refuse(),
+            _ => Ok(Next::GoOn),
         }
     }
 

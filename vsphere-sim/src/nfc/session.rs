@@ -364,6 +364,9 @@ impl Session {
             .disks
             .get(&read.handle_or_status)
             .ok_or_else(no_handle)?;
+        if (read.part, read.total, read.sent) != (0, read.length, read.length) {
+            return Err(Refusal::new(FAILED, "the lengths of the read differ"));
+        }
         disk.check(read.offset, read.length.into())?;
         injected(&self.peer, IoKind::Read, read.length)?;
         let compression = Compression::from_number(read.compression)

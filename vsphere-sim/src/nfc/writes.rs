@@ -1,6 +1,6 @@
 //! Writes: parts with one number, and one reply after the last.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -18,8 +18,6 @@ use super::sender::Sender;
 use crate::injection::{Injection, IoKind};
 use crate::transcript::Event;
 
-/// So many writes of a session may have begun and not ended.
-const MAX_OPEN: usize = 4096;
 /// Replies are held back no longer than this.
 const HOLD: Duration = Duration::from_millis(100);
 /// The code for a host without memory, as observed in public logs.
@@ -30,7 +28,8 @@ pub(super) const NO_MEMORY: u32 = 5;
 pub(super) struct Writes {
     peer: Arc<Peer>,
     sender: Arc<Sender>,
-    begun: HashMap<u32, Begun>,
+    /// One at a time: what a host makes of parts of two writes in turn is not known, so no client may count on it.
+    begun: Option<Begun>,
     held: Arc<Mutex<Held>>,
     /// Those that send replies that were held back for long enough.
     releasers: Vec<JoinHandle<()>>,
@@ -39,6 +38,8 @@ pub(super) struct Writes {
 
 #[derive(Debug)]
 struct Begun {
+    operation: u32,
+    offset: u64,
     total: u32,
     received: u32,
     compression: u32,
@@ -50,7 +51,7 @@ impl Writes {
         Self {
             peer: Arc::clone(peer),
             sender: Arc::clone(sender),
-            begun: HashMap::new(),
+            begun: None,
             held: Arc::default(),
             releasers: Vec::new(),
             data: Vec::new(),
@@ -65,69 +66,61 @@ impl Writes {
         extra: &[u8],
         disk: Option<&OpenDisk>,
     ) -> io::Result<()> {
-        let is_first = !self.begun.contains_key(&operation);
-        if is_first && self.begun.len() >= MAX_OPEN {
-            return Err(io::Error::other("too many writes have begun"));
-        }
-        let begun = self.begun.entry(operation).or_insert(Begun {
+        let is_first = self.begun.is_none();
+        let begun = self.begun.get_or_insert(Begun {
+            operation,
+            offset: part.offset,
             total: part.total,
             received: 0,
             compression: part.compression,
             failed: false,
         });
+        let follows = (operation, part.offset, part.total, part.part)
+            == (begun.operation, begun.offset, begun.total, begun.received)
+            && part.length > 0;
         let end = begun.received.checked_add(part.length);
-        let fits = part.total == begun.total && part.part == begun.received && part.length > 0;
-        let Some(end) = end.filter(|end| fits && *end <= begun.total) else {
+        let Some(end) = end.filter(|end| follows && *end <= begun.total) else {
             return Err(io::Error::other(
                 "the parts of a write do not follow each other",
             ));
         };
         begun.received = end;
-        let (is_last, already_failed) = (end == begun.total, begun.failed);
-        let result = if already_failed {
+        let is_last = end == begun.total;
+        let result = if begun.failed {
             Ok(())
         } else {
             carry_out(&self.peer, part, extra, disk, is_first, &mut self.data)
         };
         if let Err(refusal) = result {
-            if let Some(begun) = self.begun.get_mut(&operation) {
-                begun.failed = true;
-            }
+            begun.failed = true;
             let trailing = trailing(&self.peer);
             let follows = trailing.then_some(Reply::Io(Io::written(0, 0)));
             self.sender
                 .refuse(operation, refusal.code, &refusal.text, follows.as_ref())?;
         }
-        if is_last {
-            self.end(operation, part)
-        } else {
-            Ok(())
-        }
+        if is_last { self.end() } else { Ok(()) }
     }
 
-    fn end(&mut self, operation: u32, part: Io) -> io::Result<()> {
-        let Some(begun) = self.begun.remove(&operation) else {
+    fn end(&mut self) -> io::Result<()> {
+        let Some(begun) = self.begun.take().filter(|begun| !begun.failed) else {
             return Ok(());
         };
-        if begun.failed {
-            return Ok(());
-        }
         self.peer.note(Event::Written {
             connection: self.peer.connection,
-            operation,
-            offset: part.offset,
-            length: part.total,
+            operation: begun.operation,
+            offset: begun.offset,
+            length: begun.total,
             compression: begun.compression,
         });
-        let reply = Reply::Io(Io::written(part.offset, part.total));
+        let reply = Reply::Io(Io::written(begun.offset, begun.total));
         let delayed = self.peer.happens(|injection| match injection {
             Injection::DelayedWriteReply { writes } => Some(*writes),
             _ => None,
         });
         self.held.lock().pass_a_write();
         match delayed {
-            Some(writes) => self.hold(writes, operation, reply)?,
-            None => self.sender.send(&reply, operation, &[])?,
+            Some(writes) => self.hold(writes, begun.operation, reply)?,
+            None => self.sender.send(&reply, begun.operation, &[])?,
         }
         self.release(|left| left == 0)
     }
@@ -232,6 +225,9 @@ fn carry_out(
     let disk = disk.ok_or_else(|| Refusal::new(FAILED, "there is no such handle"))?;
     if part.length as usize > MAX_EXTRA {
         return Err(Refusal::new(FAILED, "a part of a write is too long"));
+    }
+    if part.compression == 0 && part.sent != part.length {
+        return Err(Refusal::new(FAILED, "a part of a write has two lengths"));
     }
     if !disk.writable {
         return Err(Refusal::new(
