@@ -48,6 +48,8 @@ enum AuthdError {
     NoSsl,
     #[error("the host did not take the ticket: {} {}", .0.code, .0.text)]
     Ticket(Reply),
+    #[error("the host has no place for another session: {} {}", .0.code, .0.text)]
+    Full(Reply),
     #[error("the host refuses {command}: {} {}", .reply.code, .reply.text)]
     Refused { command: &'static str, reply: Reply },
     #[error("the host tells a digest of its certificate that is none")]
@@ -64,6 +66,7 @@ impl Cause for AuthdError {
             Self::Io(error) => connection_kind(error),
             Self::NoNfcSsl | Self::NoSsl => ErrorKind::Unsupported,
             Self::Ticket(_) => ErrorKind::TicketRejected,
+            Self::Full(_) => ErrorKind::OutOfMemory,
             Self::Wire(_) | Self::Refused { .. } | Self::NoDigest | Self::Surplus => {
                 ErrorKind::Protocol
             }
@@ -72,7 +75,9 @@ impl Cause for AuthdError {
 
     fn server_text(&self) -> Option<&str> {
         match self {
-            Self::Ticket(reply) | Self::Refused { reply, .. } => Some(&reply.text),
+            Self::Ticket(reply) | Self::Full(reply) | Self::Refused { reply, .. } => {
+                Some(&reply.text)
+            }
             _ => None,
         }
     }
@@ -84,13 +89,14 @@ impl Cause for AuthdError {
 /// # Errors
 /// [`ErrorKind::Certificate`] if the host is not the one that the ticket names; the ticket stays good then.
 /// [`ErrorKind::TicketRejected`] if the host does not take the ticket, [`ErrorKind::Unsupported`] if it lacks the
-/// transport, [`ErrorKind::Protocol`] if it refuses anything else, and the kinds of failed connections.
+/// transport, [`ErrorKind::OutOfMemory`] if it has too many sessions, [`ErrorKind::Protocol`] if it refuses anything else,
+/// and the kinds of failed connections.
 pub(crate) fn present(
     ticket: &Ticket,
     transport: Transport,
     timeouts: &Timeouts,
 ) -> Result<Dialed, Error> {
-    let place = format!("{} port {}", ticket.host, ticket.port);
+    let place = format!("{} (TCP {})", ticket.host, ticket.port);
     connect(ticket, transport, timeouts)
         .map_err(|error| Error::from(error).during(Operation::Authorize, place))
 }
@@ -230,6 +236,10 @@ impl Lines<'_> {
         match self.reply()? {
             reply if reply.code == 200 => Ok(reply),
             reply if reply.code == 530 => Err(AuthdError::Ticket(reply)),
+            // The words are expected, not seen: nobody has told those of a host that has too many.
+            reply if reply.text.to_ascii_lowercase().contains("too many") => {
+                Err(AuthdError::Full(reply))
+            }
             reply => Err(AuthdError::Refused { command, reply }),
         }
     }

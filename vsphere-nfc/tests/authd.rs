@@ -293,6 +293,17 @@ fn a_refused_service_is_told_and_not_asked_for_again() {
 }
 
 #[test]
+fn a_host_that_is_full_is_told_apart() {
+    let site = Site::new(Daemon {
+        proxy: Some("500 Too many sessions\r\n"),
+        ..Daemon::new()
+    });
+    let error = site.dial(Transport::Nbd).expect_err("refused");
+    assert_eq!(error.kind(), ErrorKind::OutOfMemory);
+    assert_eq!(error.server_text(), Some("Too many sessions"));
+}
+
+#[test]
 fn older_hosts_are_asked_for_less() {
     let greeting = GREETING.replace(", SHA256 supported", "");
     let site = Site::new(Daemon {
