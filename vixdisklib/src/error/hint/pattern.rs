@@ -42,6 +42,8 @@ pub(super) const PATTERNS: &[Pattern] = &[
     thumbprint(&["thumbprint", "not match"]),
     thumbprint(&["thumbprint", "expected"]),
     thumbprint(&["fingerprint", "mismatch"]),
+    // The embedded engine.
+    thumbprint(&["certificate has the thumbprint", "not"]),
     // Manual of nbdkit's VDDK plugin: "received NFC error 5 from server: Failed to allocate the requested 2097176 bytes".
     plain(&["nfc error 5"], Hint::HostMemory),
     plain(

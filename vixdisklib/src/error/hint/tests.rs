@@ -140,6 +140,10 @@ fn a_wrong_thumbprint_is_named_with_the_right_one() {
         format!("SSL: thumbprint mismatch, expected={EXPECTED}; actual={ACTUAL}."),
         format!("SSL: thumbprint mismatch (actual/expected): {ACTUAL} / {EXPECTED}"),
         format!("PreferredThumbprint does not match the certificate's: {ACTUAL} {EXPECTED}"),
+        format!(
+            "VixDiskLib_Open: presenting a ticket to esx.example (TCP 902) failed: \
+             the server's certificate has the thumbprint {ACTUAL}, not {EXPECTED}"
+        ),
     ];
     for line in &lines {
         assert_eq!(
@@ -174,6 +178,15 @@ fn a_wrong_thumbprint_is_named_with_the_right_one() {
             expected: None
         })
     );
+}
+
+/// The embedded engine names the port with every failure of a host, whatever was wrong.
+#[test]
+fn a_port_that_answers_is_not_blocked() {
+    let line = "VixDiskLib_Open: presenting a ticket to esx.example (TCP 902) failed: \
+                the host did not take the ticket: 530 Please login with USER and PASS";
+    let hint = opening(VixError::HOST_USER_PERMISSIONS, line);
+    assert_eq!(hint, Some(Hint::MissingPrivilege));
 }
 
 #[test]
