@@ -80,8 +80,12 @@ impl Connection {
         }
         let (vm, path) = self.target.find(self.login.host(), path)?;
         let chain = self.chain(&vm, &path, log)?;
-        let mut last = None;
+        let mut failed: Option<Error> = None;
         for transport in usable {
+            if let Some(error) = failed.take() {
+                let name = transport.name();
+                warn(log, &format!("{error}; {name} is tried instead"));
+            }
             match self.open_over(transport, &vm, &path, mode) {
                 Ok(disk) => {
                     if transport == Transport::Nbd {
@@ -91,16 +95,15 @@ impl Connection {
                     return Ok(Disk::new(disk, transport, chain));
                 }
                 Err(error) => {
-                    if let Some(earlier) = last.replace(error) {
-                        warn(log, &format!("{path}: {}", told(&earlier)));
-                    }
-                    if !last.as_ref().is_some_and(is_about_transport) {
+                    let may_depend_on_transport = is_about_transport(&error);
+                    failed = Some(error);
+                    if !may_depend_on_transport {
                         break;
                     }
                 }
             }
         }
-        let error = last.expect("there was at least one transport, and none has worked");
+        let error = failed.expect("there was at least one transport, and none has worked");
         Err(failure(&error))
     }
 
@@ -185,10 +188,6 @@ fn utf8(path: &Path) -> Result<&str, Failure> {
             format!("the path {path:?} is not UTF-8"),
         )
     })
-}
-
-fn told(error: &Error) -> String {
-    format!("{error}; trying the next transport")
 }
 
 fn note(log: &Log, line: &str) {

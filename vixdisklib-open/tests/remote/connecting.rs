@@ -206,6 +206,12 @@ fn transports_are_tried_in_the_callers_order() {
     let disk = open(connection, WEB.as_ptr(), READ_ONLY).expect("the next one");
     assert_eq!(transport(disk), c"nbd");
     assert_eq!(disconnect(connection), VixError::OK);
+    for words in [
+        ["VixDiskLib_Open", "nbd is tried instead"],
+        ["web.vmdk", "clear text"],
+    ] {
+        assert!(!logged(&words).is_empty(), "{words:?}");
+    }
 }
 
 #[test]
