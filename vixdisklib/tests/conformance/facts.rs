@@ -27,6 +27,7 @@ fn the_transport_is_the_one_that_was_chosen() {
     on_every_backend(|subject| {
         let (_folder, disk) = subject.disk(&pattern(8));
         let (modes, chosen) = match subject.release {
+            None if subject.is_remote() => ("file:nbdssl:nbd", "nbdssl"),
             None => ("file:nbdssl:nbd", "file"),
             Some(_) => ("file:san:hotadd:nbdssl:nbd", "nbdssl"),
         };
