@@ -50,9 +50,16 @@ fn of_json(text: &str, capacity: SectorCount) -> Result<Vec<Area>> {
             continue;
         }
         answers.push(area(part, "startOffset")?);
-        // Where nothing changed it may be absent.
-        for changed in part["changedArea"].as_array().into_iter().flatten() {
-            areas.push(area(changed, "start")?);
+        match &part["changedArea"] {
+            // Where nothing changed it may be absent.
+            Value::Null => (),
+            Value::Array(list) => {
+                for changed in list {
+                    areas.push(area(changed, "start")?);
+                }
+            }
+            // What makes JSON of XML does not know that a list of one is a list.
+            single => areas.push(area(single, "start")?),
         }
     }
     if !answers.is_empty() {
