@@ -16,7 +16,7 @@
 //! | 1 | something failed, which is said on standard error |
 //! | 2 | the command line is wrong |
 //! | 3 | `--verify` found a difference |
-//! | 130, 143 | Ctrl-C or SIGTERM ended it |
+//! | 129, 130, 143 | SIGHUP, Ctrl-C or SIGTERM ended it |
 //!
 //! ```text
 //! main        main.rs        from the options to a backup

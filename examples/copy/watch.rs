@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use vixdisklib::CopyProgress;
 
 use crate::common::Result;
@@ -19,7 +19,7 @@ pub(crate) struct Watch {
 impl Watch {
     pub(crate) fn start() -> Result<Self> {
         let signal = Arc::new(AtomicUsize::new(0));
-        for number in [SIGINT, SIGTERM] {
+        for number in [SIGHUP, SIGINT, SIGTERM] {
             let value = usize::try_from(number)?;
             signal_hook::flag::register_usize(number, Arc::clone(&signal), value)?;
         }
