@@ -99,6 +99,9 @@ fn in_place(options: &Options, library: &Library, watch: &Watch) -> Result<()> {
     let outcome = (|| {
         let areas = changed_areas(options, &source)?;
         let mut target = Target::open(library, options.target())?;
+        if areas.is_some() {
+            target.holds(&source)?;
+        }
         let how = options
             .how()
             .target_is_zero(options.target_is_zero && areas.is_none());

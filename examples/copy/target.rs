@@ -81,14 +81,19 @@ impl Target {
             Self::Image(image) => image.metadata()?.len(),
         };
         self.close()?;
-        let capacity = source.disk().capacity().bytes().unwrap_or_default().get();
-        if own == capacity {
-            return Ok(());
+        same_size(own, source)
+    }
+
+    /// Refuses an image that is a part of a backup: what it lacks would be taken for zeroes. Devices and disks may be larger
+    /// than what is on them, and say themselves when they are too small.
+    pub(crate) fn holds(&self, source: &Source) -> Result<()> {
+        if let Self::Image(image) = self {
+            let metadata = image.metadata()?;
+            if metadata.is_file() {
+                return same_size(metadata.len(), source);
+            }
         }
-        let text = format!(
-            "--changed-areas needs a backup of the same disk: that has {own} bytes, and the disk {capacity}"
-        );
-        Err(text.into())
+        Ok(())
     }
 
     /// Makes all that was written durable.
@@ -157,6 +162,17 @@ impl CopyTarget for Target {
     fn finish(&mut self, capacity: SectorCount) -> io::Result<()> {
         self.inner().finish(capacity)
     }
+}
+
+fn same_size(own: u64, source: &Source) -> Result<()> {
+    let capacity = source.disk().capacity().bytes().unwrap_or_default().get();
+    if own == capacity {
+        return Ok(());
+    }
+    let text = format!(
+        "--changed-areas needs a backup of the same disk: that has {own} bytes, and the disk {capacity}"
+    );
+    Err(text.into())
 }
 
 fn is_disk(path: &Path) -> bool {
