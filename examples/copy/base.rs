@@ -11,6 +11,8 @@ use rustix::io::Errno;
 pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let mut source = File::open(from)?;
     let mut target = File::create(to)?;
+    // Before there is anything in it: nobody else may read what nobody else could read before.
+    target.set_permissions(source.metadata()?.permissions())?;
     if ioctl_ficlone(&target, &source).is_err() {
         let length = source.metadata()?.len();
         let mut position = 0;
