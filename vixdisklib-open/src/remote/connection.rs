@@ -134,7 +134,7 @@ impl Connection {
         path: &str,
         mode: Mode,
     ) -> Result<RemoteDisk, Error> {
-        let writable = mode.writable && self.snapshot.is_none();
+        let writable = mode.writable && !self.is_read_only();
         let place = DiskPlace {
             vm: vm.clone(),
             path: path.to_owned(),
@@ -160,9 +160,9 @@ impl Connection {
         RemoteDisk::open(dialer, path, &options)
     }
 
-    /// Whether disks can be opened for reading only.
+    /// Whether disks can be opened for reading only: what is newer than a snapshot stands on it.
     pub(crate) fn is_read_only(&self) -> bool {
-        self.snapshot.is_some()
+        self.snapshot.is_some() || self.target.is_snapshot()
     }
 }
 

@@ -37,6 +37,11 @@ impl Target {
         }
     }
 
+    /// Whether it is the snapshot of a first class disk.
+    pub(super) fn is_snapshot(&self) -> bool {
+        matches!(self, Self::Fcd(spec) if spec.snapshot.is_some())
+    }
+
     /// The virtual machine and the datastore path of the disk. For a first class disk any name will do: the connection
     /// says which one it is.
     pub(super) fn find(

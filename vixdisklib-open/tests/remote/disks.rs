@@ -270,6 +270,22 @@ fn first_class_disks_open_under_any_name() {
 }
 
 #[test]
+fn the_snapshot_of_a_first_class_disk_is_not_written() {
+    let site = Site::new(Profile::Esxi8Vcenter);
+    let before = site.local("fcd/volume.vmdk");
+    let connection = site.fcd(true).connect().expect("connected");
+    let disk = open(connection, ptr::null(), READ_WRITE).expect("opened");
+    let wrong = pattern(1, 7);
+    assert_eq!(write(disk, 0, &wrong), Err(VixError::FILE_READ_ONLY));
+    assert_eq!(close(disk), VixError::OK);
+    assert_eq!(disconnect(connection), VixError::OK);
+    assert!(
+        site.local("fcd/volume.vmdk") == before,
+        "the snapshot changed"
+    );
+}
+
+#[test]
 fn what_is_for_local_disks_is_refused() {
     let site = Site::new(Profile::Esxi8Vcenter);
     let connection = site.params("db").connect().expect("connected");
