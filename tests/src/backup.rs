@@ -64,9 +64,15 @@ impl Copying {
 
     /// Sends it Ctrl-C when its journal has so many entries, and waits for its end.
     #[must_use]
-    pub fn interrupt_after(mut self, entries: usize, backup: &Path) -> Output {
+    pub fn interrupt_after(self, entries: usize, backup: &Path) -> Output {
+        self.signal_after(Signal::INT, entries, backup)
+    }
+
+    /// Sends it a signal when its journal has so many entries, and waits for its end.
+    #[must_use]
+    pub fn signal_after(mut self, signal: Signal, entries: usize, backup: &Path) -> Output {
         self.wait_for(entries, backup);
-        self.signal(Signal::INT);
+        self.signal(signal);
         self.0.wait_with_output().expect("it is our child")
     }
 

@@ -1,7 +1,7 @@
 //! Backups by `copy`: killed and resumed, brought up to date, verified.
 
-use std::fs::{self, File};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use conformance::artefact;
@@ -12,6 +12,7 @@ use conformance::client::{
 use conformance::disk::{GRAIN, Kind, SECTOR, raw_with_data};
 use conformance::need;
 use conformance::random::Random;
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 const BYTES: u64 = (40 << 20) + 7 * SECTOR;
@@ -162,14 +163,17 @@ fn two_do_not_work_on_one_backup() {
 #[test]
 fn a_signal_ends_it_so_that_it_can_go_on() {
     let Some(disk) = Disk::new(5) else { return };
-    let backup = disk.path("backup.vmdk");
-    let copying = Copying::start(&["--checkpoint", "1"], &[&disk.disk, &backup]);
-    let output = copying.interrupt_after(2, &backup);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(130), "{said}");
-    assert!(said.contains("--resume goes on with it"), "{said}");
-    copy(&["--resume", "--verify"], &disk.disk, &backup);
-    assert!(disk.is_in(&backup));
+    // The last one is what a terminal sends when it goes away.
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+        let backup = disk.path(&format!("backup{code}.vmdk"));
+        let copying = Copying::start(&["--checkpoint", "1"], &[&disk.disk, &backup]);
+        let output = copying.signal_after(signal, 2, &backup);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.contains("--resume goes on with it"), "{said}");
+        copy(&["--resume", "--verify"], &disk.disk, &backup);
+        assert!(disk.is_in(&backup));
+    }
 }
 
 /// Changes the disk; the areas that change tracking, which counts in blocks, would report.
@@ -220,6 +224,10 @@ fn changes_go_into_an_earlier_backup_whatever_form_the_list_has() {
             json(&areas[..1], 0, half)
         ),
         format!(r#"[{{"start": 0, "length": {BYTES}}}]"#),
+        // Made of XML, where a list of one looks like no list.
+        format!(
+            r#"{{"startOffset": 0, "length": {BYTES}, "changedArea": {{"start": 0, "length": {BYTES}}}}}"#
+        ),
     ];
     let file = disk.path("areas");
     for (number, list) in lists.iter().enumerate() {
@@ -251,6 +259,14 @@ fn changes_go_into_an_earlier_backup_whatever_form_the_list_has() {
     let file = file.to_str().expect("a plain name");
     let said = refused(1, &["--changed-areas", file], &disk.disk, &earlier[1]);
     assert!(said.contains("ask with startOffset=20971520 too"), "{said}");
+    // What is no list of areas is not taken for an empty one.
+    let list = format!(r#"{{"startOffset": 0, "length": {BYTES}, "changedArea": "0 65536"}}"#);
+    fs::write(file, list).expect("there is room");
+    let said = refused(1, &["--changed-areas", file], &disk.disk, &earlier[1]);
+    assert!(
+        said.contains("no start and length in \"0 65536\""),
+        "{said}"
+    );
 }
 
 #[test]
@@ -258,6 +274,8 @@ fn an_earlier_backup_stays_what_it_was_until_the_later_one_is_whole() {
     let Some(disk) = Disk::new(7) else { return };
     let backup = disk.path("backup.raw");
     copy(&[], &disk.disk, &backup);
+    let mode = |file: &Path| file.metadata().expect("it is there").permissions().mode() & 0o777;
+    fs::set_permissions(&backup, Permissions::from_mode(0o600)).expect("it is ours");
     let before = disk.path("before.raw");
     fs::copy(&backup, &before).expect("there is room");
     change(&disk);
@@ -270,12 +288,34 @@ fn an_earlier_backup_stays_what_it_was_until_the_later_one_is_whole() {
         &[&disk.disk, &backup],
     );
     copying.kill_after(3, &backup);
+    assert_eq!(mode(&partial(&backup).join("backup.raw")), 0o600);
     assert!(
         same_content(&before, &backup),
         "the earlier one was touched"
     );
     copy(&[&options[..], &["--resume"]].concat(), &disk.disk, &backup);
     assert!(disk.is_in(&backup));
+    assert_eq!(mode(&backup), 0o600, "others may read it now");
+}
+
+#[test]
+fn changes_do_not_go_into_a_part_of_a_backup() {
+    let Some(disk) = Disk::new(9) else { return };
+    let backup = disk.path("backup.raw");
+    copy(&[], &disk.disk, &backup);
+    let file = File::options().write(true).open(&backup);
+    file.expect("it is ours").set_len(8 * MIB).expect("shorter");
+    let areas = disk.path("areas");
+    fs::write(&areas, "0 65536\n").expect("there is room");
+    let areas = areas.to_str().expect("a plain name");
+    for options in [
+        &["--changed-areas", areas][..],
+        &["--changed-areas", areas, "--in-place"],
+    ] {
+        let said = refused(1, options, &disk.disk, &backup);
+        assert!(said.contains("a backup of the same disk"), "{said}");
+        assert_eq!(backup.metadata().expect("it is there").len(), 8 * MIB);
+    }
 }
 
 #[test]
