@@ -28,8 +28,34 @@ use crate::transport::Transport;
 use crate::wire::WireError;
 use crate::wire::authd::{Command, Greeting, Reply, take_line};
 
-/// What stands for a digest that the disk protocol repeats; the usual word.
-const TAG: &str = "PlainText";
+/// The word that VMware's own library always says where others make up a tag (observed by public clients).
+const CONSTANT_TAG: &str = "PlainText";
+/// Those that tags are made of.
+const TAG_LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+const TAG_LENGTH: usize = 16;
+
+/// What the disk protocol repeats, so that its stream belongs to this way in and no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TagKind {
+    /// A new one each time.
+    Random,
+    /// A word that all clients of VMware's library say.
+    Constant,
+}
+
+impl TagKind {
+    fn tag(self) -> Result<String, AuthdError> {
+        if self == Self::Constant {
+            return Ok(CONSTANT_TAG.to_owned());
+        }
+        let mut random = [0; TAG_LENGTH];
+        getrandom::fill(&mut random).map_err(|error| AuthdError::Random(error.into()))?;
+        let letters = random
+            .iter()
+            .filter_map(|byte| TAG_LETTERS.get(usize::from(byte & 63)));
+        Ok(letters.copied().map(char::from).collect())
+    }
+}
 
 /// Why a host does not let this client in.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +64,8 @@ enum AuthdError {
     Connect(#[source] io::Error),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error("the system gives no random numbers")]
+    Random(#[source] io::Error),
     #[error("the connection failed before the disk service answered")]
     Io(#[from] io::Error),
     #[error("the authentication daemon says what it must not say")]
@@ -62,6 +90,7 @@ impl Cause for AuthdError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Connect(error) => dialing_kind(error),
+            Self::Random(_) => ErrorKind::Failed,
             Self::Tls(error) => error.kind(),
             Self::Io(error) => connection_kind(error),
             Self::NoNfcSsl | Self::NoSsl => ErrorKind::Unsupported,
@@ -94,16 +123,18 @@ impl Cause for AuthdError {
 pub(crate) fn present(
     ticket: &Ticket,
     transport: Transport,
+    tag: TagKind,
     timeouts: &Timeouts,
 ) -> Result<Dialed, Error> {
     let place = format!("{} (TCP {})", ticket.host, ticket.port);
-    connect(ticket, transport, timeouts)
+    connect(ticket, transport, tag, timeouts)
         .map_err(|error| Error::from(error).during(Operation::Authorize, place))
 }
 
 fn connect(
     ticket: &Ticket,
     transport: Transport,
+    kind: TagKind,
     timeouts: &Timeouts,
 ) -> Result<Dialed, AuthdError> {
     let mut tcp = TimedStream::connect(&ticket.host, ticket.port, timeouts.connect)
@@ -131,8 +162,11 @@ fn connect(
     if !banner.is_success() {
         return Err(AuthdError::Ticket(banner));
     }
-    let tag = greeting.announces_sha256().then_some(TAG);
-    if let Some(tag) = tag {
+    let tag = greeting
+        .announces_sha256()
+        .then(|| kind.tag())
+        .transpose()?;
+    if let Some(tag) = &tag {
         lines.send(&[Command::ThumbprintSha2(tag)])?;
         check_digest(&lines.success("THUMBPRINT_SHA2")?, &certificate)?;
     }
@@ -145,7 +179,7 @@ fn connect(
     let tcp = lines.hand_over()?;
     Ok(Dialed {
         stream: encrypted(tcp, transport, certificate, ticket, timeouts)?,
-        tag: tag.map(|tag| tag.as_bytes().to_vec()),
+        tag: tag.map(String::into_bytes),
         host: ticket.host.clone(),
     })
 }
@@ -259,5 +293,22 @@ impl Lines<'_> {
         }
         let (_, records) = self.stream.into_parts();
         Ok(records.into_inner())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_new_each_time_unless_asked_otherwise() {
+        let [first, second] = [TagKind::Random; 2].map(|kind| kind.tag().expect("random numbers"));
+        assert_ne!(first, second);
+        assert_eq!(first.len(), TAG_LENGTH);
+        assert!(
+            first.bytes().all(|letter| TAG_LETTERS.contains(&letter)),
+            "{first}"
+        );
+        assert_eq!(TagKind::Constant.tag().expect("a word"), "PlainText");
     }
 }

@@ -6,6 +6,7 @@ mod options;
 use disk_units::ByteLen;
 use parking_lot::Mutex;
 
+use crate::authd::TagKind;
 use crate::error::{Error, Operation, Result};
 use crate::secret::Secret;
 use crate::soap::{
@@ -69,6 +70,7 @@ pub struct Host {
     session: Session,
     timeouts: Timeouts,
     nfc_port: Option<u16>,
+    tag: TagKind,
     nfc_service: Mutex<Option<ManagedObject>>,
     closed: bool,
 }
@@ -92,6 +94,7 @@ impl Host {
             server,
             port,
             nfc_port,
+            tag,
             credentials,
             trusted,
             timeouts,
@@ -111,6 +114,7 @@ impl Host {
             session: Session::begin(client, credentials)?,
             timeouts,
             nfc_port,
+            tag,
             nfc_service: Mutex::new(None),
             closed: false,
         })

@@ -47,7 +47,7 @@ impl DiskDialer {
             transport,
         } = &self.place;
         let ticket = self.host.ticket(vm, path, *access)?;
-        authd::present(&ticket, *transport, &self.host.timeouts)
+        authd::present(&ticket, *transport, self.host.tag, &self.host.timeouts)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::authd::TagKind;
 use crate::soap::Credentials;
 use crate::timeouts::Timeouts;
 use crate::tls::TrustedCertificate;
@@ -27,6 +28,7 @@ pub struct ConnectOptions {
     pub(super) server: String,
     pub(super) port: u16,
     pub(super) nfc_port: Option<u16>,
+    pub(super) tag: TagKind,
     pub(super) credentials: Credentials,
     pub(super) trusted: TrustedCertificate,
     pub(super) timeouts: Timeouts,
@@ -39,6 +41,7 @@ impl ConnectOptions {
             server: server.into(),
             port: USUAL_PORT,
             nfc_port: None,
+            tag: TagKind::Random,
             credentials,
             trusted: TrustedCertificate::System,
             timeouts: Timeouts::default(),
@@ -54,6 +57,17 @@ impl ConnectOptions {
     /// Another port of the hosts that have the disks than the one that their tickets name.
     pub fn nfc_port(mut self, port: u16) -> Self {
         self.nfc_port = Some(port);
+        self
+    }
+
+    /// Says the same word to all hosts, as VMware's own library does, instead of a random one that ties the disk service's
+    /// answers to this client. Only for hosts that take no other.
+    pub fn constant_tag(mut self, constant: bool) -> Self {
+        self.tag = if constant {
+            TagKind::Constant
+        } else {
+            TagKind::Random
+        };
         self
     }
 
