@@ -49,7 +49,7 @@ impl TagKind {
             return Ok(CONSTANT_TAG.to_owned());
         }
         let mut random = [0; TAG_LENGTH];
-        getrandom::fill(&mut random).map_err(|error| AuthdError::Random(error.into()))?;
+        getrandom::fill(&mut random)?;
         let letters = random
             .iter()
             .filter_map(|byte| TAG_LETTERS.get(usize::from(byte & 63)));
@@ -65,7 +65,7 @@ enum AuthdError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error("the system gives no random numbers")]
-    Random(#[source] io::Error),
+    Random(#[from] getrandom::Error),
     #[error("the connection failed before the disk service answered")]
     Io(#[from] io::Error),
     #[error("the authentication daemon says what it must not say")]
