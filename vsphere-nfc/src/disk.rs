@@ -183,7 +183,7 @@ impl RemoteDisk {
             .map_err(|failure| self.error(failure, Operation::Allocated))
     }
 
-    /// Waits until everything submitted so far, and meanwhile, is done.
+    /// Waits until everything submitted so far is done.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) when a callback calls it.

@@ -102,7 +102,7 @@ impl Core {
         )
     }
 
-    /// Waits until nothing is in flight.
+    /// Waits until nothing is in flight that is now.
     pub(super) fn wait(&self) -> Result<(), Failure> {
         refuse_callbacks()?;
         self.flight.wait();

@@ -44,6 +44,8 @@ where
 /// A read of a caller.
 struct Request {
     core: Arc<Core>,
+    /// Among those in flight.
+    number: u64,
     /// Taken when it is finished.
     job: Mutex<Option<Box<dyn Job>>>,
 }
@@ -138,8 +140,8 @@ where
     F: FnOnce(std::result::Result<(), Failure>, B) + Send + 'static,
 {
     let length = buf.as_mut().len();
-    core.flight.enter();
     let request = Arc::new(Request {
+        number: core.flight.enter(),
         core: Arc::clone(core),
         job: Mutex::new(Some(Box::new(Submitted { buf, done }))),
     });
@@ -251,5 +253,5 @@ fn finish(request: &Request, result: std::result::Result<(), Failure>) {
     if let Some(job) = job {
         job.finish(result);
     }
-    request.core.flight.leave();
+    request.core.flight.leave(request.number);
 }

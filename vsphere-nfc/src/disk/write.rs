@@ -20,6 +20,7 @@ pub(super) fn submit<B>(
 ) where
     B: AsRef<[u8]> + Send + 'static,
 {
+    let number = core.flight.enter();
     let finish = {
         let core = Arc::clone(core);
         move |result: std::result::Result<(), Failure>, data: B| {
@@ -27,10 +28,9 @@ pub(super) fn submit<B>(
                 failure.during(Operation::Write, core.place(start, data.as_ref().len()))
             });
             call_back(|| done(result, data));
-            core.flight.leave();
+            core.flight.leave(number);
         }
     };
-    core.flight.enter();
     if let Err(failure) = check(core, start, data.as_ref().len()) {
         finish(Err(failure), data);
         return;
