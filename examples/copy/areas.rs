@@ -16,6 +16,10 @@ pub(crate) fn read(file: &Path, capacity: SectorCount) -> Result<ChangedAreas> {
     let named =
         |error: &dyn std::fmt::Display| format!("--changed-areas {}: {error}", file.display());
     let text = fs::read_to_string(file).map_err(|error| named(&error))?;
+    // What should have written the list may have failed.
+    if text.trim().is_empty() {
+        return Err(named(&"it is empty; [] says that nothing has changed").into());
+    }
     let areas = match text.trim_start().starts_with(['{', '[']) {
         true => of_json(&text, capacity),
         false => of_lines(&text),

@@ -18,7 +18,7 @@ pub(crate) struct Options {
     /// Go on where an earlier copy to TARGET was interrupted, if one was
     #[arg(long, conflicts_with = "in_place")]
     pub(crate) resume: bool,
-    /// Read both sides again at the end, all of them, and compare
+    /// Read both sides again at the end, and compare: all of the target with what SOURCE holds, and with zeros elsewhere
     #[arg(long)]
     pub(crate) verify: bool,
     /// Write into TARGET itself, a virtual disk of any kind, an image or a device: until the copy is done it is neither what

@@ -30,7 +30,7 @@ impl fmt::Display for Differs {
     }
 }
 
-/// Reads all of both disks, and compares.
+/// Compares all of the target with what the source has; where the source is said to have nothing, with zeros.
 pub(crate) fn compare(
     source: &Source,
     target: &mut Target,

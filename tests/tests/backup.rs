@@ -267,6 +267,10 @@ fn changes_go_into_an_earlier_backup_whatever_form_the_list_has() {
         said.contains("no start and length in \"0 65536\""),
         "{said}"
     );
+    // What should have written the list may have failed.
+    fs::write(file, "\n").expect("there is room");
+    let said = refused(1, &["--changed-areas", file], &disk.disk, &earlier[1]);
+    assert!(said.contains("it is empty"), "{said}");
 }
 
 #[test]
@@ -324,7 +328,7 @@ fn what_is_not_the_same_is_found() {
     let backup = disk.path("backup.raw");
     copy(&[], &disk.disk, &backup);
     let nothing = disk.path("nothing");
-    fs::write(&nothing, "").expect("there is room");
+    fs::write(&nothing, "[]").expect("there is room");
     let options = [
         "--verify",
         "--changed-areas",
