@@ -88,9 +88,10 @@ struct Turn;
 
 impl Turn {
     fn take() -> Option<Self> {
-        let more = |looking| (looking < most_looking()).then_some(looking + 1);
+        let more = |looking| (looking < most_looking()).then(|| looking + 1);
         let taken = LOOKING.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        taken.is_ok().then_some(Self)
+        // Not `then_some`: one that was not taken must not be dropped.
+        taken.is_ok().then(|| Self)
     }
 }
 
@@ -104,6 +105,9 @@ impl Drop for Turn {
 mod tests {
     use super::*;
     use std::thread::sleep;
+
+    /// Tests of one process share the turns.
+    static ALONE: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
 
     fn looks(polling: &Polling) -> usize {
         let mut looks = 0;
@@ -120,6 +124,7 @@ mod tests {
 
     #[test]
     fn it_takes_requests_in_a_row_to_look_and_vain_looks_to_stop() {
+        let _alone = ALONE.lock();
         let polling = Polling::new(Duration::from_micros(1));
         assert_eq!(looks(&polling), 0, "nothing is known of the client");
         for _ in 0..IN_VAIN {
@@ -138,6 +143,20 @@ mod tests {
         (0..IN_VAIN).for_each(|_| polling.sleep(|| ()));
         polling.sleep(|| sleep(2 * SHORT_SLEEP));
         assert_eq!(looks(&polling), 0, "the client takes its time");
+    }
+
+    #[test]
+    fn who_gets_no_turn_gives_none_back() {
+        let _alone = ALONE.lock();
+        let turns: Vec<Turn> = std::iter::repeat_with(Turn::take)
+            .flatten()
+            .take(most_looking())
+            .collect();
+        for _ in 0..3 {
+            assert!(Turn::take().is_none());
+        }
+        assert_eq!(LOOKING.load(Ordering::Relaxed), most_looking());
+        drop(turns);
     }
 
     #[test]
