@@ -10,6 +10,7 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -35,6 +36,8 @@ def take(seconds):
 def own_terminal():
     os.setsid()
     fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+    # Whoever runs the tests in the background may ignore it, and so would all that they start.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 process = subprocess.Popen(

@@ -56,13 +56,14 @@ fn secret() -> Secret {
 }
 
 fn server(credentials: Credentials) -> Server {
-    Server::builder("vc.example.com")
+    Server::builder("vcenter.invalid")
         .credentials(credentials)
         .build()
         .expect("complete")
 }
 
-/// Everything that can be done with a server; the embedded engine refuses it all, and logs why.
+/// Everything that can be done with a server. There is none of that name: the embedded engine fails, and logs why; but
+/// over a network it has nothing to clean up.
 fn use_server(library: &Library, server: &Server) -> Vec<Error> {
     let moref = "vm-16".to_owned();
     let params = ConnectParams::on(server, Spec::Vm { moref }).expect("legal");
@@ -71,13 +72,13 @@ fn use_server(library: &Library, server: &Server) -> Vec<Error> {
     let refused = library.prepare_for_access(params.clone(), "test").map(drop);
     let access = library.prepare_for_access_if_possible(params.clone(), "test");
     let access = access.expect("goes on");
+    library.cleanup(server).expect("nothing to do");
     let errors = vec![
         refused.expect_err("no vCenter"),
         access
             .connect(&ConnectOptions::new())
             .map(drop)
             .expect_err("no network"),
-        library.cleanup(server).map(drop).expect_err("no network"),
         library.end_access(&params, "test").expect_err("no vCenter"),
     ];
     drop(access);

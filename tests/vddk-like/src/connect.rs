@@ -69,18 +69,26 @@ pub(crate) unsafe extern "C" fn connect_ex(
     transport_modes: *const c_char,
     connection: *mut VixDiskLibConnection,
 ) -> VixError {
-    // SAFETY: passed on.
+    // SAFETY: the caller's promise for parameters is the engine's.
+    let is_remote = unsafe { names_server(params) };
+    // Whether a connection can be made now at all shows with a local one.
+    let params = if is_remote { ptr::null() } else { params };
+    // SAFETY: passed on, but for the parameters, which may be null.
     let answer =
         unsafe { (ENGINE.connect_ex)(params, read_only, snapshot, transport_modes, connection) };
-    if answer.without_detail() != VixError::NOT_SUPPORTED {
+    if !is_remote || !answer.is_ok() {
         return Release::current().code(answer);
     }
+    // SAFETY: the engine has written a connection there.
+    let local = unsafe { connection.read() };
+    // SAFETY: a connection of the engine, which nobody else knows.
+    unsafe { (ENGINE.disconnect)(local) };
     let mut remote = REMOTE.lock();
     let remote = remote.get_or_insert_default();
     // No address of the engine's handles, which are marked in their high bits.
     let made = 0x1000 + remote.len();
     remote.insert(made);
-    // SAFETY: the engine has written there before it refused.
+    // SAFETY: the engine has written there just now.
     unsafe { connection.write(ptr::without_provenance_mut(made)) };
     VixError::OK
 }
@@ -93,6 +101,17 @@ pub(crate) unsafe extern "C" fn disconnect(connection: VixDiskLibConnection) -> 
     }
     // SAFETY: passed on.
     Release::current().code(unsafe { (ENGINE.disconnect)(connection) })
+}
+
+/// # Safety
+/// As the engine's, for parameters.
+unsafe fn names_server(params: *const VixDiskLibConnectParams) -> bool {
+    // SAFETY: null, or parameters of the caller.
+    let Some(params) = (unsafe { params.as_ref() }) else {
+        return false;
+    };
+    // SAFETY: not null, so a string of the caller.
+    !params.serverName.is_null() && unsafe { params.serverName.read() } != 0
 }
 
 fn is_remote(connection: VixDiskLibConnection) -> bool {
