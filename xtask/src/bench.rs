@@ -7,6 +7,7 @@
 pub(crate) mod images;
 mod report;
 mod rows;
+pub(crate) mod spread;
 pub(crate) mod timing;
 
 use std::fs;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::rows::Row;
+use super::spread::Spread;
 use super::timing::Time;
 use crate::Result;
 use crate::shell::command;
@@ -17,27 +18,6 @@ pub(super) struct Measured {
     bytes: Option<u64>,
     pub(super) ours: Vec<Time>,
     pub(super) theirs: Vec<Time>,
-}
-
-/// The middle of some numbers, and the least and the largest.
-#[derive(Clone, Copy)]
-struct Spread {
-    least: f64,
-    median: f64,
-    largest: f64,
-}
-
-impl Spread {
-    fn of(times: &[Time], which: impl Fn(&Time) -> f64) -> Self {
-        let mut numbers: Vec<f64> = times.iter().map(which).collect();
-        numbers.sort_by(f64::total_cmp);
-        let at = |index: usize| numbers.get(index).copied().unwrap_or(f64::NAN);
-        Self {
-            least: at(0),
-            median: at(numbers.len() / 2),
-            largest: at(numbers.len().saturating_sub(1)),
-        }
-    }
 }
 
 impl Measured {

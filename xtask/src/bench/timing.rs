@@ -1,9 +1,13 @@
 //! How long a program runs, and how much processor time it takes.
 
+use std::fs;
 use std::process::Stdio;
 
 use crate::Result;
 use crate::shell::command;
+
+/// In what `/proc/PID/stat` counts processor time on Linux.
+const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Seconds of one run.
 #[derive(Clone, Copy, Debug)]
@@ -45,4 +49,19 @@ pub(crate) fn of(line: &[String]) -> Result<Time> {
         }),
         _ => Err(format!("the shell's account of the time is unclear: {errors}").into()),
     }
+}
+
+/// Seconds of processor time that a process took so far, in the program and in the kernel.
+pub(crate) fn processor(process: u32) -> Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The second field is a name, and may have anything in it; it ends with the last bracket.
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let ticks = |index: usize| -> Result<f64> {
+        Ok(fields
+            .get(index)
+            .ok_or("a short account of a process")?
+            .parse()?)
+    };
+    Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
 }

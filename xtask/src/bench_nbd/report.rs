@@ -8,31 +8,12 @@ use super::Options;
 use super::claims::{Claim, Quantity};
 use super::measure::{Measured, Turn};
 use crate::Result;
+use crate::bench::spread::Spread;
 use crate::shell::command;
 
 /// MiB of anonymous memory: after the first byte, and at most during any work.
 const MEMORY_AT_REST: (f64, f64) = (16.0, 8.0);
 const MEMORY_UNDER_LOAD: (f64, f64) = (64.0, 32.0);
-
-/// The middle of some numbers, and the least and the largest.
-struct Spread {
-    least: f64,
-    median: f64,
-    largest: f64,
-}
-
-impl Spread {
-    fn of(turns: &[Turn], which: impl Fn(&Turn) -> f64) -> Self {
-        let mut numbers: Vec<f64> = turns.iter().map(which).collect();
-        numbers.sort_by(f64::total_cmp);
-        let at = |index: usize| numbers.get(index).copied().unwrap_or(f64::NAN);
-        Self {
-            least: at(0),
-            median: at(numbers.len() / 2),
-            largest: at(numbers.len().saturating_sub(1)),
-        }
-    }
-}
 
 impl Measured {
     /// Theirs by ours: over 1 we are better.

@@ -9,12 +9,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::Result;
+use crate::bench::timing;
 use crate::shell::command;
 
 /// How long a server may take to start.
 const START: Duration = Duration::from_secs(20);
-/// In what `/proc/PID/stat` counts processor time on Linux.
-const TICKS_PER_SECOND: f64 = 100.0;
 /// How often to look at how much memory a server has.
 const MEMORY_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -191,17 +190,7 @@ impl Running {
 
     /// Seconds of processor time that it took so far, in the program and in the kernel.
     pub(super) fn processor(&self) -> Result<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The second field is a name, and may have anything in it; it ends with the last bracket.
-        let fields = stat.rsplit(')').next().unwrap_or_default();
-        let fields: Vec<&str> = fields.split_whitespace().collect();
-        let ticks = |index: usize| -> Result<f64> {
-            Ok(fields
-                .get(index)
-                .ok_or("a short account of a process")?
-                .parse()?)
-        };
-        Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
+        timing::processor(self.child.id())
     }
 
     /// MiB of memory that it has now, copies of files not counted.

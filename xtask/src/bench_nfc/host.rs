@@ -7,15 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
 use crate::Result;
+use crate::bench::timing;
 use crate::shell::{command, target};
 
 /// The disk, as the machine knows it.
 pub(super) const DISK: &str = "[datastore1] disk.vmdk";
 
 const PASSWORD: &str = "only for this benchmark";
-
-/// In what `/proc/PID/stat` counts processor time on Linux.
-const TICKS_PER_SECOND: f64 = 100.0;
 
 /// It is killed when dropped.
 pub(super) struct Host {
@@ -79,21 +77,7 @@ impl Host {
 
     /// Seconds of processor time that it took so far, in the program and in the kernel.
     pub(super) fn processor(&self) -> Result<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The second field is a name, and may have anything in it; it ends with the last bracket.
-        let fields: Vec<&str> = stat
-            .rsplit(')')
-            .next()
-            .unwrap_or_default()
-            .split_whitespace()
-            .collect();
-        let ticks = |index: usize| -> Result<f64> {
-            Ok(fields
-                .get(index)
-                .ok_or("a short account of a process")?
-                .parse()?)
-        };
-        Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
+        timing::processor(self.child.id())
     }
 }
 

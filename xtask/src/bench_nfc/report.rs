@@ -4,29 +4,16 @@ use std::fmt::Write as _;
 
 use super::cases::{Case, DEPTH, Direction, FAR, TRANSPORTS};
 use super::{Measured, Options, Turn};
+use crate::bench::spread::Spread;
 
 /// How much of the time for requests that go far away is to be hidden by having several in flight.
 const HIDDEN: f64 = 0.9;
 /// What encrypted disks are to reach of what the TLS library can do.
 const OF_ENCRYPTION: f64 = 0.6;
 
-/// The middle of some numbers, and the least and the largest.
-struct Spread {
-    least: f64,
-    median: f64,
-    largest: f64,
-}
-
 impl Measured {
     fn spread(&self, which: impl Fn(&Turn) -> f64) -> Spread {
-        let mut numbers: Vec<f64> = self.turns.iter().map(which).collect();
-        numbers.sort_by(f64::total_cmp);
-        let at = |index: usize| numbers.get(index).copied().unwrap_or(f64::NAN);
-        Spread {
-            least: at(0),
-            median: at(numbers.len() / 2),
-            largest: at(numbers.len().saturating_sub(1)),
-        }
+        Spread::of(&self.turns, which)
     }
 
     /// MiB that were moved.
