@@ -1,5 +1,7 @@
 //! Holding a virtual machine where it is while its disks are read.
 
+use vsphere_nfc::{Host, ManagedObject};
+
 use super::error::failure;
 use super::login::Login;
 use super::parameters::options;
@@ -14,10 +16,9 @@ pub(crate) fn prepare_access(
     identity: &str,
     network: &Network,
 ) -> Result<(), Failure> {
-    let (login, target) = log_in(params, network)?;
-    let vm = target.find_vm(login.host())?;
-    let done = login.host().prepare_access(&vm, identity);
-    done.map_err(|error| failure(&error))
+    with_vm(params, network, |host, vm| {
+        host.prepare_access(vm, identity)
+    })
 }
 
 /// Permits it again.
@@ -26,14 +27,18 @@ pub(crate) fn end_access(
     identity: &str,
     network: &Network,
 ) -> Result<(), Failure> {
-    let (login, target) = log_in(params, network)?;
-    let vm = target.find_vm(login.host())?;
-    let done = login.host().end_access(&vm, identity);
-    done.map_err(|error| failure(&error))
+    with_vm(params, network, |host, vm| host.end_access(vm, identity))
 }
 
-fn log_in(params: &ConnectParams, network: &Network) -> Result<(Login, Target), Failure> {
+/// Logs in, and out again.
+fn with_vm(
+    params: &ConnectParams,
+    network: &Network,
+    work: impl FnOnce(&Host, &ManagedObject) -> vsphere_nfc::Result<()>,
+) -> Result<(), Failure> {
     let options = options(params, network)?;
     let target = Target::new(params)?;
-    Ok((Login::new(options)?, target))
+    let login = Login::new(options)?;
+    let vm = target.find_vm(login.host())?;
+    work(login.host(), &vm).map_err(|error| failure(&error))
 }
