@@ -11,6 +11,7 @@ mod input;
 mod options;
 mod output;
 mod pace;
+mod quota;
 mod receive;
 mod request;
 mod respond;
@@ -33,8 +34,9 @@ use super::counters::LiveCounters;
 use super::limits::Limits;
 use super::table::{Entry, ExportTable};
 use budget::Memory;
-use buffer::Idle;
 use input::Input;
+use quota::Quota;
+use sent_file::SentFiles;
 
 /// The two directions of a connection, each used by one thread at a time.
 pub(super) trait ByteStream: Sync {
@@ -103,7 +105,10 @@ pub(super) struct Shared {
     pub(super) limits: Limits,
     pub(super) counters: LiveCounters,
     memory: Memory,
-    idle: Arc<Idle>,
+    /// Bytes that all connections may keep in unused buffers.
+    idle: Arc<Quota>,
+    /// Files that replies may be sent from.
+    files: Arc<Quota>,
     stopping: AtomicBool,
 }
 
@@ -113,7 +118,8 @@ impl Shared {
         Self {
             exports,
             memory: Memory::new(limits.memory, limits.connections),
-            idle: Arc::new(Idle::new(limits.memory / 2)),
+            idle: Arc::new(Quota::new(limits.memory / 2)),
+            files: SentFiles::common(),
             limits,
             counters: LiveCounters::default(),
             stopping: AtomicBool::new(false),

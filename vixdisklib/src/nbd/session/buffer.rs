@@ -5,9 +5,10 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+
+use super::quota::Quota;
 
 const PAGE: usize = 4096;
 
@@ -48,32 +49,12 @@ impl Drop for Buffer {
     }
 }
 
-/// What all connections of a server may keep in unused buffers.
-#[derive(Debug)]
-pub(super) struct Idle(AtomicUsize);
-
-impl Idle {
-    pub(super) fn new(bytes: usize) -> Self {
-        Self(AtomicUsize::new(bytes))
-    }
-
-    fn take(&self, bytes: usize) -> bool {
-        let less = |left: usize| left.checked_sub(bytes);
-        self.0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
-            .is_ok()
-    }
-
-    fn give_back(&self, bytes: usize) {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
-    }
-}
-
 /// The unused buffers of one connection.
 #[derive(Debug)]
 pub(super) struct Pool {
     free: Mutex<Free>,
-    idle: Arc<Idle>,
+    /// What all connections of a server may keep in unused buffers.
+    idle: Arc<Quota>,
 }
 
 #[derive(Debug, Default)]
@@ -83,7 +64,7 @@ struct Free {
 }
 
 impl Pool {
-    pub(super) fn new(idle: &Arc<Idle>) -> Arc<Self> {
+    pub(super) fn new(idle: &Arc<Quota>) -> Arc<Self> {
         Arc::new(Self {
             free: Mutex::default(),
             idle: Arc::clone(idle),
@@ -138,7 +119,7 @@ mod tests {
 
     #[test]
     fn buffers_are_aligned_and_used_again() {
-        let pool = Pool::new(&Arc::new(Idle::new(1 << 30)));
+        let pool = Pool::new(&Arc::new(Quota::new(1 << 30)));
         let mut first = pool.take(5000);
         assert_eq!(first.as_slice().len(), 5000);
         assert_eq!(first.as_slice().as_ptr().align_offset(PAGE), 0);
@@ -153,7 +134,7 @@ mod tests {
 
     #[test]
     fn idle_memory_is_bounded() {
-        let pool = Pool::new(&Arc::new(Idle::new(1 << 30)));
+        let pool = Pool::new(&Arc::new(Quota::new(1 << 30)));
         let buffers: Vec<_> = (0..40).map(|_| pool.take(1 << 20)).collect();
         drop(buffers);
         assert!(pool.free.lock().bytes <= KEEP);
@@ -162,7 +143,7 @@ mod tests {
     }
     #[test]
     fn idle_memory_of_all_is_bounded() {
-        let idle = Arc::new(Idle::new(10 << 20));
+        let idle = Arc::new(Quota::new(10 << 20));
         let pools = [Pool::new(&idle), Pool::new(&idle)];
         for pool in &pools {
             drop((0..8).map(|_| pool.take(1 << 20)).collect::<Vec<_>>());
@@ -175,6 +156,6 @@ mod tests {
         drop((0..8).map(|_| second.take(1 << 20)).collect::<Vec<_>>());
         assert!(second.free.lock().bytes > 8 << 20);
         drop(second);
-        assert_eq!(idle.0.load(Ordering::Relaxed), 10 << 20);
+        assert_eq!(idle.left(), 10 << 20);
     }
 }

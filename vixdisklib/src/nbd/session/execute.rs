@@ -180,7 +180,7 @@ mod tests {
             length: 1,
             payload: 0,
         };
-        let idle = std::sync::Arc::new(crate::nbd::session::buffer::Idle::new(0));
+        let idle = std::sync::Arc::new(crate::nbd::session::quota::Quota::new(0));
         let pool = crate::nbd::session::buffer::Pool::new(&idle);
         let map = Map(vec![(1, BlockState::Data)]);
         let buffer = Some(pool.take(1));
@@ -250,7 +250,7 @@ mod tests {
             payload: 0,
         };
         let export = Flushes::default();
-        let idle = std::sync::Arc::new(crate::nbd::session::buffer::Idle::new(0));
+        let idle = std::sync::Arc::new(crate::nbd::session::quota::Quota::new(0));
         let pool = crate::nbd::session::buffer::Pool::new(&idle);
         let zeroes = ZeroRequest::default();
         let flushed = |command| {

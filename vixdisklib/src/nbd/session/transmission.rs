@@ -67,7 +67,7 @@ pub(super) fn run<S: ByteStream>(
         tells_stalls: stream.tells_stalls(),
         // A queued page that is written to later would change under way.
         sends_files: stream.sends_files() && export.is_read_only(),
-        sent_files: SentFiles::new(limits.connections),
+        sent_files: SentFiles::new(limits.connections, &shared.files),
         negotiated,
         shared,
     };
