@@ -152,8 +152,9 @@ pub trait Export: Send + Sync {
         Ok(())
     }
 
-    /// Called after a question about the state of `length` bytes from `offset` was answered, when the thread has nothing
-    /// else to do: clients go on asking behind it, and what that takes may be done now. Nothing unless overridden.
+    /// Called after a question about the state of some bytes was answered, when the thread has nothing else to do: clients go
+    /// on asking behind what they were told, probably about these `length` bytes, which lie inside the export. What that
+    /// takes may be done now. Nothing unless overridden.
     fn expect_block_status(&self, offset: ByteLen, length: ByteLen) {
         let _ = (offset, length);
     }

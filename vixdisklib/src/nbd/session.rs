@@ -11,6 +11,7 @@ mod input;
 mod options;
 mod output;
 mod pace;
+mod patience;
 mod quota;
 mod receive;
 mod request;

@@ -34,6 +34,10 @@ const FEW_RUNS: usize = 2 * GROUP;
 /// About as many runs are asked for ahead, which takes some milliseconds.
 const RUNS_AHEAD: usize = 1 << 16;
 
+/// Where there is little to tell, so many times what will be asked is asked for ahead, and at most so many windows.
+const FAR: u64 = 16;
+const FAR_WINDOWS: usize = 16 * GROUP;
+
 /// Runs that are taken out of a window at once, to be shown while it is not locked.
 const PORTION: usize = 64;
 
@@ -97,11 +101,7 @@ impl ExtentMap {
             }
             if portion[0].is_none() {
                 let told = self.ask(disk, index, range.end(), together);
-                together = if self.quick && told <= FEW_RUNS {
-                    GROUP
-                } else {
-                    1
-                };
+                together = if self.quick { windows_after(told) } else { 1 };
                 continue;
             }
             for Run { end, state } in portion.into_iter().flatten() {
@@ -113,24 +113,29 @@ impl ExtentMap {
         }
     }
 
-    /// Makes known as much behind `asked`, a range inside the disk, as somebody may ask for next: no more than that was,
-    /// and only if the disk answers quickly and there is room.
-    pub(super) fn expect(&self, disk: &impl Sectors, asked: SectorRange) {
+    /// Makes known what somebody may ask for next, `next` inside the disk, and what lies behind it as long as there is little
+    /// to tell; only if the disk answers quickly and there is room.
+    pub(super) fn expect(&self, disk: &impl Sectors, next: SectorRange) {
         if !self.quick {
             return;
         }
-        let (_, behind) = self.disk.split_at(asked.end());
-        let end = asked.end().get().saturating_add(asked.count().get());
-        let (next, _) = behind.split_at(Sector::new(end));
-        let mut told = 0;
-        for (index, _) in self.parts(next).take(GROUP) {
-            if told > RUNS_AHEAD || self.kept.load(Ordering::Relaxed) > self.max_runs / 2 {
+        let (_, behind) = self.disk.split_at(next.start());
+        let far = next.count().get().saturating_mul(FAR);
+        let end = next.start().get().saturating_add(far);
+        let (ahead, _) = behind.split_at(Sector::new(end));
+        let (mut told, mut last, mut together) = (0, 0, 1);
+        for (index, part) in self.parts(ahead).take(FAR_WINDOWS) {
+            let is_enough = part.start() >= next.end() && last > FEW_RUNS;
+            let is_full = self.kept.load(Ordering::Relaxed) > self.max_runs / 2;
+            if is_enough || is_full || told > RUNS_AHEAD {
                 return;
             }
             let window = self.windows[index].try_read();
             // Somebody who has it locked is asking.
             if window.is_some_and(|window| window.is_none()) {
-                told += self.ask(disk, index, next.end(), 1);
+                last = self.ask(disk, index, ahead.end(), together);
+                together = windows_after(last);
+                told += last;
             }
         }
     }
@@ -294,6 +299,11 @@ impl ExtentMap {
         let end = start.saturating_add(self.window.get());
         behind.split_at(Sector::new(end)).0
     }
+}
+
+/// How many windows to ask for together, by the runs of what was asked for before.
+const fn windows_after(told: usize) -> usize {
+    if told <= FEW_RUNS { GROUP } else { 1 }
 }
 
 #[cfg(test)]

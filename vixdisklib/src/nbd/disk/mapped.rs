@@ -37,8 +37,8 @@ impl<D: Sectors> Mapped<D> {
     }
 
     /// As [`ExtentMap::expect`].
-    pub(super) fn expect(&self, asked: SectorRange) {
-        self.map.expect(&self.disk, asked);
+    pub(super) fn expect(&self, next: SectorRange) {
+        self.map.expect(&self.disk, next);
     }
 
     /// Zeroes what a parent's data still shows through after trimming: the format may have no other way to hide it, and

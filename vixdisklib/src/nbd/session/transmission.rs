@@ -8,6 +8,7 @@
 //! with their replies in one system call), and lets go only when the client takes nothing for a moment: a request then
 //! costs no hand-over between threads.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,12 +25,14 @@ use super::handshake::Negotiated;
 use super::input::Input;
 use super::output::{Output, Reply};
 use super::pace::Pace;
+use super::patience::Patience;
 use super::receive::{Job, Receiver};
 use super::request::Command;
 use super::respond::reply;
 use super::sent_file::SentFiles;
 use super::{ByteStream, SessionError, Shared};
 use crate::nbd::export::Export;
+use crate::nbd::wire::reply::Descriptor;
 use crate::nbd::wire::request::{Request, command};
 
 /// Reads that are carried out in a row, how many bytes each of them may have, and all of them.
@@ -60,6 +63,7 @@ pub(super) fn run<S: ByteStream>(
         }),
         waiting: AtomicUsize::new(0),
         pace: Pace::new(),
+        patience: Patience::new(limits.extents),
         output: Output::new(stream),
         budget: &budget,
         pool: Pool::new(&shared.idle),
@@ -86,6 +90,7 @@ struct Transmission<'a, S> {
     /// Threads that wait for their turn at `incoming`, or have it.
     waiting: AtomicUsize,
     pace: Pace,
+    patience: Patience,
     output: Output<'a, 'a, S>,
     budget: &'a Budget<'a>,
     pool: Arc<Pool>,
@@ -127,11 +132,11 @@ impl<'a, S: ByteStream> Transmission<'a, S> {
             } else {
                 self.let_others(incoming, scope);
             }
-            let asked = jobs.iter().rev().find(|job| is_status(job));
-            let asked = asked.map(|job| (job.request.offset, job.request.length));
             let (bytes, start) = (jobs.iter().map(bytes_of).sum(), Instant::now());
             let count = jobs.len();
-            let replies: Vec<_> = jobs.drain(..).map(|job| self.carry_out(job)).collect();
+            let mut next = None;
+            let carry_out = |job| self.carry_out(job, &mut next);
+            let replies: Vec<_> = jobs.drain(..).map(carry_out).collect();
             if may_be_quick {
                 self.pace.record(start.elapsed(), count, bytes);
             }
@@ -143,14 +148,17 @@ impl<'a, S: ByteStream> Transmission<'a, S> {
             };
             self.output.send(replies, &mut stalled);
             // As long as another thread waits for requests.
-            if let Some((offset, length)) = asked.filter(|_| kept.is_none()) {
-                self.expect_status(ByteLen::new(offset), ByteLen::new(length));
+            if let Some(range) = next.filter(|_| kept.is_none()) {
+                self.expect_status(range);
             }
         }
     }
 
-    /// Lets the export do what the next question about its state takes. A panic in the export costs no more than that.
-    fn expect_status(&self, offset: ByteLen, length: ByteLen) {
+    /// Lets the export do what a question about the state of this range takes. A panic in the export costs no more than
+    /// that.
+    fn expect_status(&self, range: Range<u64>) {
+        let length = ByteLen::new(range.end - range.start);
+        let offset = ByteLen::new(range.start);
         let expect = || self.export.expect_block_status(offset, length);
         if catch_unwind(AssertUnwindSafe(expect)).is_err() {
             tracing::error!("the export panicked");
@@ -222,7 +230,8 @@ impl<'a, S: ByteStream> Transmission<'a, S> {
         }
     }
 
-    fn carry_out(&self, job: Job<'a>) -> Reply<'a> {
+    /// If it is a question about the state of a range, `next` is what will be asked after its answer.
+    fn carry_out(&self, job: Job<'a>, next: &mut Option<Range<u64>>) -> Reply<'a> {
         let Job {
             request,
             command,
@@ -233,14 +242,27 @@ impl<'a, S: ByteStream> Transmission<'a, S> {
             .map_err(Failure::from)
             .and_then(|command| self.executor().execute(command, &request, buffer));
         self.count(&request, &result);
+        if let Ok(Outcome::Status(answers)) = &result {
+            *next = self.behind(&request, answers);
+            self.patience.grow();
+        }
         reply(&request, self.negotiated.framing, result, permit)
+    }
+
+    /// As much as was asked for, behind what was told. None at the end of the export.
+    fn behind(&self, request: &Request, answers: &[(u32, Vec<Descriptor>)]) -> Option<Range<u64>> {
+        let told = answers.iter().map(|(_, descriptors)| told_by(descriptors));
+        let start = request.offset + told.min()?;
+        let end = start.saturating_add(request.length);
+        let range = start..end.min(self.export.size().get());
+        (!range.is_empty()).then_some(range)
     }
 
     fn executor(&self) -> Executor<'_> {
         Executor {
             export: self.export,
             negotiated: self.negotiated,
-            max_extents: self.shared.limits.extents,
+            max_extents: self.patience.extents(),
             files: self.sends_files.then_some(&self.sent_files),
         }
     }
@@ -269,6 +291,10 @@ fn is_read(job: &Job<'_>) -> bool {
 
 fn is_status(job: &Job<'_>) -> bool {
     matches!(job.command, Ok(Command::BlockStatus { .. }))
+}
+
+fn told_by(descriptors: &[Descriptor]) -> u64 {
+    descriptors.iter().map(|descriptor| descriptor.length).sum()
 }
 
 fn bytes_of(job: &Job<'_>) -> usize {

@@ -54,10 +54,14 @@ impl Disk {
     }
 
     fn map(&self, quick: bool) -> ExtentMap {
+        self.map_in(WINDOW, quick)
+    }
+
+    fn map_in(&self, window: u64, quick: bool) -> ExtentMap {
         let capacity = SectorCount::new(self.states.lock().len() as u64);
         let block = SectorCount::new(BLOCK);
         let map = ExtentMap::new(capacity, block, quick);
-        let window = SectorCount::new(WINDOW);
+        let window = SectorCount::new(window);
         let windows = map.disk.pieces(window).map(|_| RwLock::default()).collect();
         ExtentMap {
             window,
@@ -289,18 +293,17 @@ fn what_comes_next_is_asked_for_ahead() {
     let map = disk.map(true);
     told(&map, &disk, range(0, 11));
     disk.asked.lock().clear();
-    map.expect(&disk, range(3, 11));
-    assert_eq!(*disk.asked.lock(), [range(12, 16), range(16, 20)]);
-    assert_eq!(told(&map, &disk, range(12, 20)).len(), 8);
+    map.expect(&disk, range(11, 12));
+    // Sixteen times as much, for these are few runs.
+    assert_eq!(*disk.asked.lock(), [range(12, 16), range(16, 28)]);
+    assert_eq!(told(&map, &disk, range(12, 28)).len(), 16);
     map.expect(&disk, range(90, 98));
-    assert_eq!(disk.asked.lock()[2..], [range(96, 100)]);
+    assert_eq!(disk.asked.lock()[2..], [range(88, 92), range(92, 100)]);
+    map.expect(&disk, range(0, 28));
+    map.expect(&disk, range(100, 100));
+    assert_eq!(disk.asked.lock()[4..], [range(28, 32), range(32, 88)]);
     map.expect(&disk, range(0, 100));
-    map.expect(&disk, range(3, 11));
-    assert_eq!(
-        disk.asked.lock().len(),
-        3,
-        "all is known, or there is no more"
-    );
+    assert_eq!(disk.asked.lock().len(), 6, "all is known");
     let slow = disk.map(false);
     slow.expect(&disk, range(0, 11));
     let full = ExtentMap {
@@ -308,8 +311,22 @@ fn what_comes_next_is_asked_for_ahead() {
         ..disk.map(true)
     };
     told(&full, &disk, range(0, 1));
-    full.expect(&disk, range(0, 11));
-    assert_eq!(disk.asked.lock().len(), 4, "only what was wanted");
+    full.expect(&disk, range(4, 11));
+    assert_eq!(disk.asked.lock().len(), 7, "only what was wanted");
+}
+
+#[test]
+fn where_there_is_much_to_tell_no_more_is_asked_for_ahead_than_is_expected() {
+    let disk = Disk::new(&"dh".repeat(1024));
+    let map = disk.map_in(256, true);
+    map.expect(&disk, range(0, 300));
+    assert_eq!(*disk.asked.lock(), [range(0, 256), range(256, 512)]);
+    map.expect(&disk, range(0, 300));
+    assert_eq!(
+        disk.asked.lock()[2..],
+        [range(512, 768)],
+        "a look at what follows"
+    );
 }
 
 #[test]

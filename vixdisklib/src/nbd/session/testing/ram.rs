@@ -30,7 +30,7 @@ pub(in crate::nbd::session) struct Ram {
     /// Reads that begin here fail.
     pub(in crate::nbd::session) broken: Range<u64>,
     pub(in crate::nbd::session) knows_zeroes: bool,
-    /// Behind what it was told to expect questions.
+    /// About what it was told to expect questions.
     pub(in crate::nbd::session) expected: Mutex<Vec<(u64, u64)>>,
     /// The size of the pieces that alternate between data and hole.
     pub(in crate::nbd::session) piece: u64,
@@ -165,7 +165,7 @@ impl Export for Arc<Ram> {
     fn expect_block_status(&self, offset: ByteLen, length: ByteLen) {
         let asked = (offset.get(), length.get());
         self.expected.lock().push(asked);
-        assert!(asked != (0, 1), "a panic that the client must not notice");
+        assert!(asked != (1, 1), "a panic that the client must not notice");
     }
 
     fn knows_zeroes(&self) -> bool {
