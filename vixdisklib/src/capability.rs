@@ -4,10 +4,10 @@ use vixdisklib_sys::FnTable;
 
 /// What the library behind a [`Library`](crate::Library) or a disk offers beyond the calls that every one has.
 ///
-/// The embedded engine has all of it for local disks; disks on servers it does not trim, and knows their extents in chunks
-/// of 128 sectors. VDDK has no call for the last five: zeroes are then written, nothing is
-/// trimmed, extents come in chunks of at least 128 sectors, what is sent is read first, and requests on one disk go one
-/// after another.
+/// The embedded engine has all of it for local disks; disks on servers it does not trim, knows their extents in chunks of
+/// 128 sectors, and finds none of their sectors in a file, although it can be asked. VDDK has no call for
+/// the last five: zeroes are then written, nothing is trimmed, extents come in chunks of at least 128 sectors, what is sent
+/// is read first, and requests on one disk go one after another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
