@@ -101,6 +101,13 @@ fn one_command_starts_a_demonstration_and_sigterm_ends_it() {
     for wrong in ["inject nonsense", "nonsense"] {
         assert!(command(&socket, wrong).starts_with("error: "), "{wrong}");
     }
+    // The end of a line that is too long is no command.
+    let long = format!("{:4096}nfc-port", "inject nonsense");
+    let reply = command(&socket, &long);
+    assert!(
+        reply.starts_with("error: ") && reply.lines().count() == 1,
+        "{reply}"
+    );
 
     assert_eq!(running.stop(), Some(0));
     assert!(!password.exists(), "the temporary folder is gone");

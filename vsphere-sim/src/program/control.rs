@@ -65,10 +65,16 @@ impl Drop for Control {
 fn serve(stream: &UnixStream, simulator: &Weak<Simulator>) -> io::Result<()> {
     stream.set_write_timeout(Some(Duration::from_secs(60)))?;
     let mut reader = BufReader::new(stream);
+    let mut writer = stream;
     loop {
         let mut line = String::new();
         if (&mut reader).take(MAX_LINE).read_line(&mut line)? == 0 {
             return Ok(());
+        }
+        if line.len() as u64 == MAX_LINE && !line.ends_with('\n') {
+            // What follows is no command of its own.
+            let refusal = format!("error: a command has fewer than {MAX_LINE} bytes\n");
+            return writer.write_all(refusal.as_bytes());
         }
         let Some(simulator) = simulator.upgrade() else {
             return Ok(());
@@ -78,7 +84,6 @@ fn serve(stream: &UnixStream, simulator: &Weak<Simulator>) -> io::Result<()> {
             Err(error) => format!("error: {error}\n"),
         };
         drop(simulator);
-        let mut writer = stream;
         writer.write_all(reply.as_bytes())?;
     }
 }
