@@ -16,6 +16,10 @@ const MAX_DEPTH: usize = 256;
 /// How many attributes an element may have. The parser compares each with all others of its element.
 const MAX_ATTRIBUTES: usize = 256;
 
+/// How many namespaces may be declared for an element, by itself and by those around it. The parser gives each element
+/// that declares one a list of all of them.
+const MAX_NAMESPACES: usize = 64;
+
 /// How much of a text of the server's is kept for errors, in characters.
 const MAX_SHOWN: usize = 512;
 
@@ -92,8 +96,7 @@ pub(crate) fn parse_document<T>(
     let text = std::str::from_utf8(bytes).map_err(|_| ReplyError::Encoding)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     // Before the parser, which calls itself for nested elements, sees it.
-    let (depth, attributes) = extent(text);
-    if depth > MAX_DEPTH || attributes > MAX_ATTRIBUTES {
+    if !extent(text).is_fair() {
         return Err(ReplyError::TooLarge);
     }
     let options = ParsingOptions {
@@ -109,12 +112,29 @@ pub(crate) fn parse_document<T>(
     Ok(read(document.root_element()))
 }
 
-/// The greatest number of elements open at once, and of attributes of one element, or more where the text is not
-/// well-formed.
-fn extent(text: &str) -> (usize, usize) {
-    let mut deepest = 0_usize;
-    let mut widest = 0_usize;
-    let mut open = 0_usize;
+/// The greatest numbers in a document, or more where the text is not well-formed.
+#[derive(Debug, Default)]
+struct Extent {
+    /// Elements open at once.
+    depth: usize,
+    /// Attributes of one element.
+    attributes: usize,
+    /// Namespaces declared by elements open at once.
+    namespaces: usize,
+}
+
+impl Extent {
+    fn is_fair(&self) -> bool {
+        self.depth <= MAX_DEPTH
+            && self.attributes <= MAX_ATTRIBUTES
+            && self.namespaces <= MAX_NAMESPACES
+    }
+}
+
+fn extent(text: &str) -> Extent {
+    let mut greatest = Extent::default();
+    // Namespaces in force inside each open element.
+    let mut open = Vec::new();
     let mut rest = text;
     while let Some((_, behind)) = rest.split_once('<') {
         rest = behind;
@@ -123,17 +143,23 @@ fn extent(text: &str) -> (usize, usize) {
             _ if behind.starts_with("![CDATA[") => (8, "]]>"),
             _ if behind.starts_with('?') => (1, "?>"),
             _ if behind.starts_with('/') => {
-                open = open.saturating_sub(1);
+                open.pop();
                 continue;
             }
             _ => {
-                open = open.saturating_add(1);
-                deepest = deepest.max(open);
                 // Quoted values may hold angle brackets, but no well-formed one holds an opening one.
                 let tag = tag(behind);
-                widest = widest.max(tag.matches('=').count());
+                let around = open.last().copied().unwrap_or_default();
+                let namespaces = around + tag.matches("xmlns").count();
+                open.push(namespaces);
+                greatest.depth = greatest.depth.max(open.len());
+                greatest.attributes = greatest.attributes.max(tag.matches('=').count());
+                greatest.namespaces = greatest.namespaces.max(namespaces);
+                if !greatest.is_fair() {
+                    return greatest;
+                }
                 if tag.ends_with('/') {
-                    open = open.saturating_sub(1);
+                    open.pop();
                 }
                 continue;
             }
@@ -141,7 +167,7 @@ fn extent(text: &str) -> (usize, usize) {
         let inside = behind.get(skipped..).unwrap_or_default();
         rest = inside.split_once(end).map_or("", |(_, behind)| behind);
     }
-    (deepest, widest)
+    greatest
 }
 
 /// What stands between the opening of a tag and its end.
@@ -360,6 +386,24 @@ mod tests {
     }
 
     #[test]
+    fn namespaces_in_force_are_bounded() {
+        let declared = |around: usize, inside: usize| {
+            let all: String = (0..around).map(|n| format!(" xmlns:n{n}='u'")).collect();
+            format!("<a{all}>{}</a>", "<b xmlns='v'/>".repeat(inside))
+        };
+        let names_in = |around, inside| names(&declared(around, inside)).map(|names| names.len());
+        assert_eq!(names_in(MAX_NAMESPACES, 0), Ok(1));
+        assert_eq!(names_in(MAX_NAMESPACES - 1, 1000), Ok(1001));
+        assert_eq!(names_in(MAX_NAMESPACES, 1), Err(ReplyError::TooLarge));
+        let nested = |depth| {
+            let open = "<a xmlns='u'>".repeat(depth);
+            names(&format!("{open}{}", "</a>".repeat(depth)))
+        };
+        assert!(nested(MAX_NAMESPACES).is_ok());
+        assert_eq!(nested(MAX_NAMESPACES + 1), Err(ReplyError::TooLarge));
+    }
+
+    #[test]
     fn elements_with_many_attributes_are_refused() {
         let attributes = |count: usize| {
             let all: String = (0..count).map(|number| format!(" a{number}='>'")).collect();
@@ -407,7 +451,7 @@ mod tests {
                 root.descendants().map(|node| node.ancestors().count() - 1).max().unwrap_or(0)
             });
             if let Ok(real) = real {
-                prop_assert!(real <= extent(&document).0 + 1, "{document}");
+                prop_assert!(real <= extent(&document).depth + 1, "{document}");
             }
         }
     }
