@@ -63,7 +63,8 @@ pub struct Limits {
     /// evenly over [`connections`](Limits::connections), so that each can go on with smaller requests whatever the others
     /// do; the other half is for whoever comes first. Default 512 MiB.
     pub memory: usize,
-    /// Extents in one block status reply, at most 2^20; the client asks again for the rest. Default 2^17.
+    /// Extents in one block status reply, at most 2^20; the client asks again for the rest. The first answers have fewer, so
+    /// that a client need not wait for all of them. Default 2^17.
     pub extents: usize,
     /// Time that a stopping server gives its clients to take the answers they are owed. Default 10 s.
     pub grace: Duration,

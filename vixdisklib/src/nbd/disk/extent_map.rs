@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use disk_units::{Sector, SectorCount, SectorRange};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 
 use super::runs::{Pieces, Run, Runs, State};
 use super::sectors::Sectors;
@@ -34,9 +34,9 @@ const FEW_RUNS: usize = 2 * GROUP;
 /// About as many runs are asked for ahead, which takes some milliseconds.
 const RUNS_AHEAD: usize = 1 << 16;
 
-/// Where there is little to tell, so many times what will be asked is asked for ahead, and at most so many windows.
+/// Where there is little to tell, so many times what will be asked is asked for ahead, and at most 64 GiB.
 const FAR: u64 = 16;
-const FAR_WINDOWS: usize = 16 * GROUP;
+const MOST_AHEAD: u64 = FAR * GROUP as u64 * LEAST_WINDOW;
 
 /// Runs that are taken out of a window at once, to be shown while it is not locked.
 const PORTION: usize = 64;
@@ -56,6 +56,18 @@ pub(super) struct ExtentMap {
     kept: AtomicUsize,
     /// The window that is forgotten next.
     oldest: AtomicUsize,
+    /// What was asked for ahead the last time.
+    expected: Mutex<SectorRange>,
+}
+
+/// A window that nobody else reads or changes.
+type Locked<'m> = RwLockWriteGuard<'m, Option<Runs>>;
+
+/// What the disk answered.
+struct Answer {
+    runs: usize,
+    /// Whether it told all of what it was asked for.
+    is_whole: bool,
 }
 
 impl ExtentMap {
@@ -79,6 +91,7 @@ impl ExtentMap {
             windows: disk.pieces(window).map(|_| RwLock::default()).collect(),
             kept: AtomicUsize::new(0),
             oldest: AtomicUsize::new(0),
+            expected: Mutex::default(),
         }
     }
 
@@ -100,8 +113,9 @@ impl ExtentMap {
                 taken.for_each(|(place, run)| *place = Some(*run));
             }
             if portion[0].is_none() {
-                let told = self.ask(disk, index, range.end(), together);
-                together = if self.quick { windows_after(told) } else { 1 };
+                let window = (index, self.windows[index].write());
+                let told = self.ask(disk, window, range.end(), together, true);
+                together = self.windows_after(told.runs);
                 continue;
             }
             for Run { end, state } in portion.into_iter().flatten() {
@@ -113,31 +127,42 @@ impl ExtentMap {
         }
     }
 
-    /// Makes known what somebody may ask for next, `next` inside the disk, and what lies behind it as long as there is little
-    /// to tell; only if the disk answers quickly and there is room.
+    /// Makes known what somebody may ask for next, `next` inside the disk, and what lies behind it as long as there is
+    /// little to tell; only if the disk answers quickly, there is room, and nobody else is doing so.
     pub(super) fn expect(&self, disk: &impl Sectors, next: SectorRange) {
-        if !self.quick {
+        let Some(mut expected) = self.expected.try_lock().filter(|_| self.quick) else {
+            return;
+        };
+        if expected.intersection(next) == Some(next) {
             return;
         }
         let (_, behind) = self.disk.split_at(next.start());
-        let far = next.count().get().saturating_mul(FAR);
+        let far = next.count().get().saturating_mul(FAR).min(MOST_AHEAD);
         let end = next.start().get().saturating_add(far);
         let (ahead, _) = behind.split_at(Sector::new(end));
-        let (mut told, mut last, mut together) = (0, 0, 1);
-        for (index, part) in self.parts(ahead).take(FAR_WINDOWS) {
+        let (mut runs, mut last, mut together) = (0, 0, 1);
+        let mut known = next.start();
+        for (index, part) in self.parts(ahead) {
             let is_enough = part.start() >= next.end() && last > FEW_RUNS;
             let is_full = self.kept.load(Ordering::Relaxed) > self.max_runs / 2;
-            if is_enough || is_full || told > RUNS_AHEAD {
-                return;
+            if is_enough || is_full || runs > RUNS_AHEAD {
+                break;
             }
-            let window = self.windows[index].try_read();
-            // Somebody who has it locked is asking.
-            if window.is_some_and(|window| window.is_none()) {
-                last = self.ask(disk, index, ahead.end(), together);
-                together = windows_after(last);
-                told += last;
+            // Who has it locked is asking, or being told.
+            if let Some(window) = self.windows[index].try_write()
+                && window.is_none()
+            {
+                let answer = self.ask(disk, (index, window), ahead.end(), together, false);
+                if !answer.is_whole {
+                    break;
+                }
+                last = answer.runs;
+                together = self.windows_after(last);
+                runs += last;
             }
+            known = part.end();
         }
+        *expected = SectorRange::between(next.start(), known).unwrap_or_default();
     }
 
     /// Some or all of `range` was written, or may have been.
@@ -190,42 +215,63 @@ impl ExtentMap {
         }
     }
 
-    /// Makes a window known, unless it became known meanwhile, and with it the unknown ones right behind it that begin
-    /// before `end`: at most so many `together`. Tells of how many runs it was told.
-    fn ask(&self, disk: &impl Sectors, first: usize, end: Sector, together: usize) -> usize {
-        let mut windows = vec![self.windows[first].write()];
-        if windows[0].is_some() {
-            return 0;
+    /// Makes a window known that the caller has locked, unless it became known meanwhile, and with it the unknown ones
+    /// right behind it that begin before `end`: at most so many `together`. What the disk fails to tell becomes known as
+    /// data if it `must`, since somebody waits.
+    fn ask(
+        &self,
+        disk: &impl Sectors,
+        (first, window): (usize, Locked<'_>),
+        end: Sector,
+        together: usize,
+        must: bool,
+    ) -> Answer {
+        let mut answer = Answer {
+            runs: 0,
+            is_whole: true,
+        };
+        if window.is_some() {
+            return answer;
         }
         let behind = (first + 1..self.windows.len())
             .take(together - 1)
             .take_while(|index| self.range_of(*index).start() < end);
         // Never waiting for one while holding another.
-        windows.extend(
-            behind
-                .map_while(|index| self.windows[index].try_write())
-                .take_while(|window| window.is_none()),
-        );
+        let behind = behind
+            .map_while(|index| self.windows[index].try_write())
+            .take_while(|window| window.is_none());
+        let windows: Vec<_> = std::iter::once(window).chain(behind).collect();
         let start = self.range_of(first).start();
         let end = self.range_of(first + windows.len() - 1).end();
         let all = SectorRange::between(start, end).expect("windows are in order");
         let mut pieces = Pieces::new(disk.states(all));
-        let mut told = 0;
         for (index, mut window) in (first..).zip(windows) {
             let range = self.range_of(index);
             let runs = Runs::collect(range, pieces.up_to(range.end()), self.max_runs);
-            told += runs.len();
-            self.kept.fetch_add(runs.len(), Ordering::Relaxed);
-            *window = Some(runs);
+            answer.is_whole = pieces.reached(range.end());
+            if must || answer.is_whole {
+                answer.runs += runs.len();
+                self.kept.fetch_add(runs.len(), Ordering::Relaxed);
+                *window = Some(runs);
+            }
             drop(window);
             // The others wait until there is less to tell; what lies behind an answer that ended early is asked for again.
             let is_full = self.kept.load(Ordering::Relaxed) > self.max_runs;
-            if told > FEW_RUNS || is_full || !pieces.reached(range.end()) {
+            if answer.runs > FEW_RUNS || is_full || !answer.is_whole {
                 break;
             }
         }
         self.forget_some(first);
-        told
+        answer
+    }
+
+    /// How many windows to ask for together, by the runs of what was asked for before.
+    fn windows_after(&self, runs: usize) -> usize {
+        if !self.quick || runs > FEW_RUNS {
+            return 1;
+        }
+        let small = GROUP as u64 * LEAST_WINDOW / self.window.get();
+        usize::try_from(small).map_or(GROUP, |small| small.clamp(1, GROUP))
     }
 
     fn put(&self, runs: &mut Runs, new: &Runs) {
@@ -299,11 +345,6 @@ impl ExtentMap {
         let end = start.saturating_add(self.window.get());
         behind.split_at(Sector::new(end)).0
     }
-}
-
-/// How many windows to ask for together, by the runs of what was asked for before.
-const fn windows_after(told: usize) -> usize {
-    if told <= FEW_RUNS { GROUP } else { 1 }
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ impl SentFiles {
 
     /// For one of so many connections.
     pub(super) fn new(connections: usize, common: &Arc<Quota>) -> Self {
-        let own = (MOST / 2 / connections.max(1)).clamp(1, MOST_OF_ONE);
+        let own = (MOST / 2 / connections.max(1)).min(MOST_OF_ONE);
         Self(Arc::new(Places {
             own: Quota::new(own),
             more: Quota::new(MOST_OF_ONE - own),
@@ -97,14 +97,17 @@ mod tests {
 
     #[test]
     fn there_are_never_more_than_that() {
-        for connections in [0, 1, 100, 100_000] {
+        for connections in [0, 1, 100, 257, 600] {
             let common = SentFiles::common();
-            let files = SentFiles::new(connections, &common);
-            let turns = all_turns(&files);
-            assert_eq!(turns.len(), MOST_OF_ONE);
+            let of_each: Vec<_> = (0..connections.max(1))
+                .map(|_| SentFiles::new(connections, &common))
+                .collect();
+            let turns: Vec<_> = of_each.iter().map(all_turns).collect();
+            assert_eq!(turns[0].len(), MOST_OF_ONE);
+            assert!(turns.iter().map(Vec::len).sum::<usize>() <= MOST);
             drop(turns);
             assert_eq!(common.left(), MOST / 2);
-            assert_eq!(all_turns(&files).len(), MOST_OF_ONE);
+            assert_eq!(all_turns(&of_each[0]).len(), MOST_OF_ONE);
         }
     }
 

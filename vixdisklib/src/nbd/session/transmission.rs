@@ -147,11 +147,17 @@ impl<'a, S: ByteStream> Transmission<'a, S> {
                 }
             };
             self.output.send(replies, &mut stalled);
-            // As long as another thread waits for requests.
-            if let Some(range) = next.filter(|_| kept.is_none()) {
+            if let Some(range) = next.filter(|_| kept.is_none() && self.has_time()) {
                 self.expect_status(range);
             }
         }
+    }
+
+    /// Whether somebody else waits for requests, and more will come.
+    fn has_time(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) > 0
+            && !self.output.has_failed()
+            && !self.shared.is_stopping()
     }
 
     /// Lets the export do what a question about the state of this range takes. A panic in the export costs no more than
@@ -238,21 +244,25 @@ impl<'a, S: ByteStream> Transmission<'a, S> {
             buffer,
             permit,
         } = job;
+        let may_be_long = matches!(command, Ok(Command::BlockStatus { one: false, .. }));
         let result = command
             .map_err(Failure::from)
             .and_then(|command| self.executor().execute(command, &request, buffer));
         self.count(&request, &result);
         if let Ok(Outcome::Status(answers)) = &result {
-            *next = self.behind(&request, answers);
-            self.patience.grow();
+            let told = answers.iter().map(|(_, descriptors)| told_by(descriptors));
+            let told = told.min().unwrap_or_default();
+            *next = self.behind(&request, told);
+            if may_be_long && told < request.length {
+                self.patience.grow();
+            }
         }
         reply(&request, self.negotiated.framing, result, permit)
     }
 
     /// As much as was asked for, behind what was told. None at the end of the export.
-    fn behind(&self, request: &Request, answers: &[(u32, Vec<Descriptor>)]) -> Option<Range<u64>> {
-        let told = answers.iter().map(|(_, descriptors)| told_by(descriptors));
-        let start = request.offset + told.min()?;
+    fn behind(&self, request: &Request, told: u64) -> Option<Range<u64>> {
+        let start = request.offset + told;
         let end = start.saturating_add(request.length);
         let range = start..end.min(self.export.size().get());
         (!range.is_empty()).then_some(range)
