@@ -134,7 +134,7 @@ impl Extent {
 fn extent(text: &str) -> Extent {
     let mut greatest = Extent::default();
     // Namespaces in force inside each open element.
-    let mut open = Vec::new();
+    let mut open: Vec<usize> = Vec::new();
     let mut rest = text;
     while let Some((_, behind)) = rest.split_once('<') {
         rest = behind;
@@ -150,7 +150,7 @@ fn extent(text: &str) -> Extent {
                 // Quoted values may hold angle brackets, but no well-formed one holds an opening one.
                 let tag = tag(behind);
                 let around = open.last().copied().unwrap_or_default();
-                let namespaces = around + tag.matches("xmlns").count();
+                let namespaces = around.saturating_add(tag.matches("xmlns").count());
                 open.push(namespaces);
                 greatest.depth = greatest.depth.max(open.len());
                 greatest.attributes = greatest.attributes.max(tag.matches('=').count());
