@@ -48,7 +48,11 @@ mod tests {
         assert!(is_resident(&range(&file, 0, 1 << 20)));
         assert!(!is_resident(&range(&file, 1 << 20, 1)), "behind the end");
         assert!(!is_resident(&range(&file, 0, 0)));
-        fadvise(&file, 0, None, Advice::DontNeed).unwrap();
-        assert!(!is_resident(&range(&file, 0, 1 << 20)));
+        // The system may keep what another processor has just had its hands on.
+        let is_dropped = (0..100).any(|_| {
+            fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+            !is_resident(&range(&file, 0, 1 << 20))
+        });
+        assert!(is_dropped);
     }
 }
