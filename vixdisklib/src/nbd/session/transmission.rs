@@ -153,11 +153,9 @@ impl<'a, S: ByteStream> Transmission<'a, S> {
         }
     }
 
-    /// Whether somebody else waits for requests, and more will come.
+    /// Whether another thread can receive meanwhile, and more will come.
     fn has_time(&self) -> bool {
-        self.waiting.load(Ordering::SeqCst) > 0
-            && !self.output.has_failed()
-            && !self.shared.is_stopping()
+        self.shared.limits.threads > 1 && !self.output.has_failed() && !self.shared.is_stopping()
     }
 
     /// Lets the export do what a question about the state of this range takes. A panic in the export costs no more than
